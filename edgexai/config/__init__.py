@@ -1,0 +1,1 @@
+"""Schemas of recipes and dataset cards; strict and torch-free."""
