@@ -110,7 +110,7 @@ class Row:
         unit: "fraction", "ms", "images/s", "count", "bytes", "logit", "unitless".
         n: images (or repetitions, for timings) behind the value.
         low, high: 95 % interval; None where the value is a count or exact.
-        interval: how it was made: "wilson", "bootstrap", "paired-bootstrap", "percentile", "exact", "none".
+        interval: how it was made: "wilson", "bootstrap", "paired-bootstrap", "order-statistics", "exact", "none".
         seed: of the random draw behind the value.
         split: data split it was measured on.
         detail: what else defines the number: attack, eps, steps, explainer, order, level, queries, batch ...

@@ -86,9 +86,10 @@ class RefineTable(Table):
     instability: Annotated[float, Field(gt=0)] = Field(0.5, description="std / |mean| of beta over repeats")
     max_flagged: Fraction01 = Field(0.25, description="cap: share of cells flagged in one image")
     class_frequency: Fraction01 = Field(0.3, description="rho: a cell is flagged for the class above this share")
-    mask_probability: Fraction01 = Field(0.7, description="chance that a training image has its flagged cells replaced")
+    mask_probability: Fraction01 = Field(
+        0.7, description="chance that a training image has its flagged cells replaced; 0 switches masking off"
+    )
     replace: Literal["swap", "mean"] = Field("swap", description="by another image's cells, or by the data set's mean")
-    mask_weight: Annotated[float, Field(ge=0)] = Field(1.0, description="0 switches feature masking off")
     sensitivity_weight: Annotated[float, Field(ge=0)] = Field(0.1, description="share of the task loss at the start")
     adversarial_weight: Annotated[float, Field(ge=0)] = Field(1.0, description="alpha of the adversarial term")
     eps: Eps = Field("8/255", description="of the adversarial term")

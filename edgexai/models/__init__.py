@@ -1,0 +1,14 @@
+"""Architectures with explicit widths, saved without pickle.
+
+Every network takes float32 (N,3,H,W) in [0,1], normalises inside, and returns logits (N,K). ``features`` gives the
+last feature map (N,C,h,w); a network with a linear ``head`` on its global average has an exact CAM.
+"""
+
+from edgexai.registry import Entry
+
+ARCHITECTURES: dict[str, Entry] = {
+    "signnet": Entry("edgexai.models.signnet:SignNet"),
+    "resnet18": Entry("edgexai.models.resnet:ResNet18"),
+    "vgg16": Entry("edgexai.models.vgg:Vgg16"),
+    "lisa_cnn": Entry("edgexai.models.lisa_cnn:LisaCnn"),
+}

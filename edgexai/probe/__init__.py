@@ -1,0 +1,1 @@
+"""Probe sets: made once from the twin, replayed on any engine with forward passes only."""

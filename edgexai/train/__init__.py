@@ -1,0 +1,8 @@
+"""Training loops, one readable file each; the parts they share are beside them."""
+
+from edgexai.registry import Entry
+
+METHODS: dict[str, Entry] = {
+    "natural": Entry("edgexai.train.natural:fit_natural"),
+    "lime": Entry("edgexai.train.lime_refined:refine"),
+}

@@ -1,0 +1,38 @@
+"""Loads a data set by its card's name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgexai.config.recipe import DataTable
+from edgexai.data import DATASETS
+from edgexai.data.card import read_card
+from edgexai.data.dataset import Dataset
+from edgexai.errors import UserError
+from edgexai.types import Progress
+
+
+def load(table: DataTable, *, seed: int, data_root: Path | None = None, progress: Progress | None = None) -> Dataset:
+    """Decodes or renders a data set, once; the stage store keeps the result as a pack.
+
+    Args:
+        table: the recipe's [data].
+        seed: of the validation split, or of the renderer.
+        data_root: where downloaded data lie; else ``EDGEXAI_DATA``, else the home folder.
+        progress: told about images done.
+
+    Returns:
+        Splits as the card names them.
+
+    Raises:
+        MissingCapability: the data are not on this machine.
+        UserError: the data are damaged (up to ten faults, each with file and line).
+    """
+    card = read_card(table.name)
+    if table.per_class is not None and card.kind != "rendered":
+        raise UserError(
+            f"data.per_class = {table.per_class}: {table.name} is not rendered, its images are what they are",
+            next_step="remove data.per_class from the recipe",
+        )
+    splits = DATASETS[table.name].load()(table, seed=seed, data_root=data_root, progress=progress)
+    return Dataset.of(table.name, card.classes, splits)

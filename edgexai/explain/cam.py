@@ -1,0 +1,135 @@
+"""CAM and Grad-CAM: which places of the last feature map speak for the target class.
+
+Sources: Zhou et al., 2016 (arXiv 1512.04150); Selvaraju et al., 2017 (arXiv 1610.02391), computed by Captum's
+``LayerGradCam``. Convention: weighted sum over channels, ReLU, then bilinear interpolation with
+``align_corners=False`` to the image's size; the map is not normalised. For global average pooling and a linear head,
+Grad-CAM of the last feature map is CAM divided by its number of places h*w.
+"""
+
+from __future__ import annotations
+
+import torch
+from captum.attr import LayerGradCam
+from torch import nn
+from torch.nn.functional import interpolate
+
+from edgexai.errors import UserError
+from edgexai.explain.contract import check_gradient_inputs
+
+
+def gradcam(
+    model: nn.Module,
+    images: torch.Tensor,
+    targets: torch.Tensor,
+    *,
+    seed: int = 0,
+    layer: nn.Module | None = None,
+    batch_size: int = 128,
+) -> torch.Tensor:
+    """Grad-CAM at ``layer``.
+
+    Args:
+        model: images -> logits (N,K), in eval mode, with ``features(images)`` unless ``layer`` is given; neither its
+            parameters nor their ``.grad`` are touched, and no hook stays.
+        images: float (N,3,H,W) in [0,1]; not modified.
+        targets: int64 (N,).
+        seed: unused: nothing is drawn.
+        layer: a submodule with output (N,C,h,w); the one that makes ``model.features``' output when None.
+        batch_size: images per pass.
+
+    Returns:
+        (N,H,W) >= 0, detached; all zero where no place speaks for the class.
+
+    Raises:
+        ShapeError: wrong shapes or types.
+        UserError: training mode, a target that is no class, or a layer that cannot be used.
+    """
+    check_gradient_inputs(model, images, targets, batch_size=batch_size)
+    explainer = LayerGradCam(model, layer if layer is not None else _last_layer(model, images[:1]))
+    maps = []
+    for start in range(0, len(images), batch_size):
+        chunk = images[start : start + batch_size].detach().clone().requires_grad_(True)
+        small = explainer.attribute(chunk, target=targets[start : start + batch_size], relu_attributions=True)
+        if small.ndim != 4:
+            raise UserError(f"layer gives {tuple(small.shape)}; Grad-CAM needs a feature map (N,C,h,w)")
+        maps.append(_enlarge(small.detach(), images))
+    return torch.cat(maps)
+
+
+def cam(
+    model: nn.Module, images: torch.Tensor, targets: torch.Tensor, *, seed: int = 0, batch_size: int = 128
+) -> torch.Tensor:
+    """Exact class activation map of a network that ends in global average pooling and a linear head.
+
+    Args:
+        model: images -> logits (N,K), in eval mode, with ``features`` and an ``nn.Linear`` named ``head``.
+        images: float (N,3,H,W) in [0,1]; not modified.
+        targets: int64 (N,).
+        seed: unused: nothing is drawn.
+        batch_size: images per pass.
+
+    Returns:
+        (N,H,W) >= 0, detached, without gradients: forward passes only.
+
+    Raises:
+        ShapeError: wrong shapes or types.
+        UserError: training mode, a target that is no class, or a network that does not end that way (it is tried on
+            the first image).
+    """
+    check_gradient_inputs(model, images, targets, batch_size=batch_size)
+    features, head = getattr(model, "features", None), getattr(model, "head", None)
+    if not callable(features) or not isinstance(head, nn.Linear):
+        raise UserError("cam needs model.features and a linear model.head", next_step="use gradcam for this network")
+    maps = []
+    with torch.no_grad():
+        first = images[:1].detach()
+        feature_map = features(first)
+        if feature_map.ndim != 4 or feature_map.shape[1] != head.in_features:
+            raise UserError(
+                f"cam: features give {tuple(feature_map.shape)}, the head takes {head.in_features} channels",
+                next_step="use gradcam for this network",
+            )
+        pooled, logits = head(feature_map.mean(dim=(2, 3))), model(first)
+        if (pooled - logits).abs().max() > 1e-3 * logits.abs().max():
+            raise UserError(
+                "cam: the logits are not the linear head of the globally averaged features, so the map would be wrong",
+                next_step="use gradcam for this network",
+            )
+        for start in range(0, len(images), batch_size):
+            part = slice(start, start + batch_size)
+            small = torch.einsum("nchw,nc->nhw", features(images[part].detach()), head.weight[targets[part]])
+            maps.append(_enlarge(small.relu()[:, None], images))
+    return torch.cat(maps)
+
+
+def _enlarge(small: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    height, width = images.shape[2:]
+    return interpolate(small, size=(height, width), mode="bilinear", align_corners=False)[:, 0]
+
+
+def _last_layer(model: nn.Module, image: torch.Tensor) -> nn.Module:
+    """The submodule whose output is what ``model.features`` returns; ``features`` may be a module or a method."""
+    features = getattr(model, "features", None)
+    if isinstance(features, nn.Module):
+        return features
+    if not callable(features):
+        raise UserError("gradcam: the network has no features", next_step="give layer=, a submodule of the network")
+    outputs: list[tuple[nn.Module, object]] = []
+
+    def note(module: nn.Module, _args: object, output: object) -> None:
+        outputs.append((module, output))
+
+    hooks = [module.register_forward_hook(note) for module in model.modules()]
+    try:
+        with torch.no_grad():
+            result = features(image.detach())
+    finally:
+        for hook in hooks:
+            hook.remove()
+    for module, output in reversed(outputs):
+        if output is result:
+            return module
+    raise UserError(
+        "gradcam: what model.features returns is not the output of any submodule",
+        next_step="give layer=, a submodule of the network",
+    )

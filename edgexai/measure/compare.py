@@ -1,0 +1,117 @@
+"""Arms side by side on the same images: ROAD on images all compared arms get right, paired differences.
+
+A difference is a row of its own with a paired bootstrap interval; a gain is never read off two separate intervals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgexai.measure.faithfulness import LEVELS
+from edgexai.measure.rows import Detail, accuracy_row, difference_row, mean_row
+from edgexai.types import Row
+
+Verdicts = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One artefact with the per-image values behind its rows.
+
+    Attributes:
+        arm, artefact: as in ``types.Row``; all compared artefacts are engines.
+        runtime: as in ``types.Row``.
+        verdicts: as ``measure.replay.Replay.verdicts``.
+        split: of the explained and attacked images.
+    """
+
+    arm: str
+    artefact: str
+    runtime: str
+    verdicts: Verdicts
+    split: str
+
+
+def road_rows(measured: Sequence[Measured], *, seed: int) -> list[Row]:
+    """Accuracy under removal and the gaps to random removal, on the images that every artefact gets right.
+
+    ``road_gap`` = mean over levels of (random - most relevant first), ``road_lerf_gap`` = (least - most relevant
+    first); larger = the map says more about this predictor.
+    """
+    with_road = [m for m in measured if "road/none/random" in m.verdicts]
+    if not with_road:
+        return []
+    count = with_road[0].verdicts["road/none/random"].shape[1]
+    common = np.ones(count, np.bool_)
+    for m in with_road:
+        common &= m.verdicts["road/base"]
+    if not common.any():
+        return []
+    rows: list[Row] = []
+    for m in with_road:
+        words: dict[str, Any] = {
+            "arm": m.arm, "artefact": m.artefact, "subject": "engine", "runtime": m.runtime,
+            "seed": seed, "split": m.split,
+        }  # fmt: skip
+        random = m.verdicts["road/none/random"][:, common]
+        names = sorted({name.split("/")[1] for name in m.verdicts if name.startswith("road/") and name.count("/") == 2})
+        for level, right in zip(LEVELS, random, strict=True):
+            detail: Detail = {"explainer": "none", "order": "random", "removed": level}
+            rows.append(accuracy_row(right, **words, metric="road_acc", detail=detail))
+        for name in names:
+            if name == "none":
+                continue
+            most, least = (m.verdicts[f"road/{name}/{order}"][:, common] for order in ("morf", "lerf"))
+            for order, curve in (("morf", most), ("lerf", least)):
+                for level, right in zip(LEVELS, curve, strict=True):
+                    detail = {"explainer": name, "order": order, "removed": level}
+                    rows.append(accuracy_row(right, **words, metric="road_acc", detail=detail))
+            gap = random.mean(0, dtype=np.float64) - most.mean(0, dtype=np.float64)
+            spread = least.mean(0, dtype=np.float64) - most.mean(0, dtype=np.float64)
+            control = "random map and centre Gaussian on the same images"
+            for metric, values in (("road_gap", gap), ("road_lerf_gap", spread)):
+                row = mean_row(
+                    values, **words, metric=metric, unit="fraction", detail={"explainer": name}, control=control
+                )
+                rows.append(row)
+    return rows
+
+
+def difference_rows(one: Measured, other: Measured, *, against: str, seed: int) -> list[Row]:
+    """``one`` minus ``other`` on every per-image value both have: accuracies, Gini, share on the sign, ROAD gap."""
+    rows: list[Row] = []
+    words: dict[str, Any] = {
+        "arm": one.arm, "artefact": one.artefact, "subject": "engine", "runtime": one.runtime,
+        "seed": seed, "against": against,
+    }  # fmt: skip
+    for name in one.verdicts:
+        if name not in other.verdicts or one.verdicts[name].shape != other.verdicts[name].shape:
+            continue
+        a, b = one.verdicts[name], other.verdicts[name]
+        kind, _, rest = name.partition("/")
+        if kind == "clean":
+            rows.append(difference_row(a, b, **words, metric="clean_acc", unit="fraction", split=rest))
+        elif kind == "robust":
+            attack, radius = rest.split("@")
+            detail: dict[str, str | int | float] = {"attack": attack, "eps": radius}
+            rows.append(
+                difference_row(a, b, **words, metric="robust_acc", unit="fraction", split=one.split, detail=detail)
+            )
+        elif kind in ("gini", "roi") and (~np.isnan(a) & ~np.isnan(b)).any():
+            metric = {"gini": "saliency_gini", "roi": "roi_share"}[kind]
+            rows.append(difference_row(a, b, **words, metric=metric, split=one.split, detail={"explainer": rest}))
+        elif kind == "road" and name.endswith("/morf"):
+            explainer = rest.split("/")[0]
+            keep = one.verdicts["road/base"] & other.verdicts["road/base"]
+            gaps = [(m.verdicts["road/none/random"].mean(0) - m.verdicts[name].mean(0))[keep] for m in (one, other)]
+            if keep.any() and explainer not in ("random", "centre_gaussian"):
+                detail = {"explainer": explainer}
+                rows.append(
+                    difference_row(*gaps, **words, metric="road_gap", unit="fraction", split=one.split, detail=detail)
+                )
+    return rows

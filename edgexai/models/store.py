@@ -1,0 +1,63 @@
+"""A network on disk: ``weights.safetensors`` + ``arch.json``. No pickle is written or read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from edgexai.errors import UserError
+from edgexai.models import ARCHITECTURES
+from edgexai.models.arch import Arch
+from edgexai.models.base import Network
+
+
+def build(arch: Arch, *, seed: int) -> Network:
+    """A freshly initialised network; the same seed gives the same weights, global random state is left alone."""
+    if arch.name not in ARCHITECTURES:
+        raise UserError(f'model "{arch.name}" is unknown; allowed: {", ".join(ARCHITECTURES)}')
+    make = ARCHITECTURES[arch.name].load()
+    wanted = len(make.default_widths)
+    if len(arch.widths) != wanted:
+        raise UserError(f"model.widths: {arch.name} takes {wanted} widths, got {len(arch.widths)}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net: Network = make(arch)
+    return net
+
+
+def default_widths(name: str) -> tuple[int, ...]:
+    """The widths an architecture has before pruning."""
+    widths: tuple[int, ...] = ARCHITECTURES[name].load().default_widths
+    return widths
+
+
+def save(net: Network, folder: Path) -> None:
+    """Writes ``net`` with its current widths into ``folder`` (made if absent)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    # safetensors wants plain contiguous tensors; channels_last weights are copied, not changed in place.
+    save_file({k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}, folder / "weights.safetensors")
+    (folder / "arch.json").write_text(json.dumps(net.arch.to_json(), indent=1) + "\n")
+
+
+def load(folder: Path, *, device: str = "cpu") -> Network:
+    """Rebuilds a saved network, in eval mode.
+
+    Raises:
+        UserError: files are missing or do not fit together.
+    """
+    try:
+        arch = Arch.from_json(json.loads((folder / "arch.json").read_text()))
+        state = load_file(folder / "weights.safetensors", device=device)
+    except (OSError, KeyError, ValueError) as error:
+        raise UserError(f"{folder}: not a saved network: {error}") from error
+    net = build(arch, seed=0)
+    try:
+        net.load_state_dict(state)
+    except RuntimeError as error:
+        raise UserError(
+            f"{folder}: weights do not fit arch.json", problems=tuple(str(error).splitlines()[:3])
+        ) from error
+    return net.to(device).eval()

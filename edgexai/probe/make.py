@@ -1,0 +1,140 @@
+"""Makes a probe set from the twin: attacks and maps, the only place where gradients are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from edgexai.attack.fgsm import fgsm
+from edgexai.attack.pgd import pgd
+from edgexai.config.recipe import pixels
+from edgexai.explain import EXPLAINERS, KINDS
+from edgexai.explain.lime import lime
+from edgexai.explain.segment import grid
+from edgexai.probe.probe_set import ProbeSet
+from edgexai.types import Images, Labels, Maps, Predict, Progress, Split
+
+_BATCH = 250
+_CELLS = 8
+_TWIN_LIME = 64
+
+
+def make_probes(
+    net: nn.Module,
+    predict: Predict,
+    split: Split,
+    *,
+    device: str,
+    n: int,
+    explain_n: int,
+    attacks: Sequence[str],
+    eps: Sequence[str],
+    pgd_steps: int,
+    explainers: Sequence[str],
+    lime_samples: int,
+    fill: tuple[float, float, float],
+    seed: int,
+    progress: Progress,
+) -> ProbeSet:
+    """Draws ``n`` stratified test images, attacks them on ``net`` and explains the first ``explain_n``.
+
+    Args:
+        net: the twin in eval mode, on ``device``.
+        predict: the same network, forward only.
+        split: a test split.
+        eps: radii as text, "8/255".
+        explainers: gradient kinds for all ``explain_n`` images; LIME of the twin for the first 64 of them, as the
+            reference for LIME on an engine, which needs no twin.
+        lime_samples, fill: of LIME; ``fill`` is the data set's mean colour.
+
+    Returns:
+        The probe set. The same seed draws the same images for every network on the same split.
+    """
+    index = probe_index(split.labels, n, seed=seed)
+    chosen = split.take(index)
+    images = chosen.as_float()
+    as_tensor = torch.from_numpy(images).to(device)
+    labels = torch.from_numpy(chosen.labels).to(device)
+    logits = predict(images)
+    jobs = [(name, radius) for name in attacks if name in ("fgsm", "pgd") for radius in eps]
+    attacked: dict[str, Images] = {}
+    gradient = [name for name in explainers if KINDS[name] == "gradient"]
+    for done, (name, radius) in enumerate(jobs):
+        attacked[f"{name}@{radius}"] = _attack(net, as_tensor, labels, name, pixels(radius), pgd_steps, seed)
+        progress({"what": "attack", "done": done + 1, "total": len(jobs)})
+    few = min(explain_n, len(images))
+    targets: Labels = logits[:few].argmax(1).astype(np.int64)
+    maps: dict[str, Maps] = {}
+    for done, name in enumerate(gradient):
+        explain = EXPLAINERS[name].load()
+        found = explain(net, as_tensor[:few], torch.from_numpy(targets).to(device), seed=seed)
+        maps[name] = found.cpu().numpy().astype(np.float32)
+        progress({"what": "explain", "done": done + 1, "total": len(gradient)})
+    segments = grid(images.shape[-1], _CELLS)
+    if "lime" in explainers:
+        some = min(_TWIN_LIME, few)
+        maps["lime"] = lime(
+            predict,
+            images[:some],
+            targets[:some],
+            segments=segments,
+            n_samples=lime_samples,
+            seed=seed,
+            fill=fill,
+        ).maps
+    return ProbeSet(
+        index=index,
+        images=images,
+        labels=chosen.labels,
+        relevance=chosen.relevance(),
+        logits=logits,
+        attacked=attacked,
+        maps=maps,
+        targets=targets,
+        segments=segments,
+        settings={"seed": seed, "pgd_steps": pgd_steps, "split": split.name},
+    )
+
+
+def probe_index(labels: Labels, n: int, *, seed: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """``n`` places (or all), in proportion to the classes, every class at least once, in a random order.
+
+    The order is random so that any leading part is itself a fair sample.
+    """
+    rng = np.random.default_rng([seed, 11])
+    order = rng.permutation(len(labels))
+    if n >= len(labels):
+        return order.astype(np.int64)
+    ranked = labels[order]
+    share = np.zeros(len(labels))
+    for label in np.unique(labels):
+        where = np.flatnonzero(ranked == label)
+        # the k-th image of a class enters once n/N of its class has been due k + 1/2 times
+        share[where] = (np.arange(len(where)) + 0.5) / len(where)
+        share[where[0]] = -1.0
+    picked = np.argsort(share, kind="stable")[:n]
+    return order[np.sort(picked)].astype(np.int64)
+
+
+def _attack(
+    net: nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    name: str,
+    eps: float,
+    steps: int,
+    seed: int,
+) -> Images:
+    parts = []
+    for start in range(0, len(images), _BATCH):
+        here, true = images[start : start + _BATCH], labels[start : start + _BATCH]
+        here = here.contiguous(memory_format=torch.channels_last)
+        if name == "fgsm":
+            parts.append(fgsm(net, here, true, eps=eps, seed=seed).cpu())
+        else:
+            parts.append(pgd(net, here, true, eps=eps, steps=steps, seed=seed + start).cpu())
+    out: Images = torch.cat(parts).contiguous().numpy()
+    return out

@@ -1,0 +1,141 @@
+"""A recipe as a list of nodes: which stages run, for which arm, on which inputs.
+
+Arms: natural (trained from scratch), refined (LIME-guided), control (same budget, random cells), pruned. The final arm,
+the one that is deployed, is pruned, else refined, else natural. An arm follows from its stage, table and inputs, so it
+need not be part of a key. A table holds only what decides the output: ``refine.control`` and ``export.min_agreement``
+are left out where they decide nothing, so that changing them recomputes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from edgexai.config.recipe import Recipe
+from edgexai.recipe import STAGES
+from edgexai.registry import Entry
+
+
+@dataclass(frozen=True)
+class Node:
+    """One stage of one arm, before it has run.
+
+    Attributes:
+        name: unique in the plan: "train", "refine[control]", "measure[pruned]".
+        stage: key of ``STAGES``.
+        arm: "natural", "refined", "control", "pruned" or "".
+        table: JSON-able; the recipe's table with defaults and what the plan adds.
+        inputs: role -> node name.
+        seed: the recipe's.
+        version: of the stage's registry entry.
+        extra: what else decides the output: the data digest, or the machine of a timing.
+    """
+
+    name: str
+    stage: str
+    arm: str
+    table: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    seed: int
+    version: int
+    extra: str = ""
+
+
+def final_arm(recipe: Recipe) -> str:
+    """The arm that is deployed."""
+    if recipe.prune is not None:
+        return "pruned"
+    return "natural" if recipe.refine is None else "refined"
+
+
+def plan(recipe: Recipe, *, data_digest: str, machine: str, stages: Mapping[str, Entry] = STAGES) -> list[Node]:
+    """Nodes in the order in which they run: stage by stage, arm by arm.
+
+    Args:
+        recipe: validated.
+        data_digest: of the data's source files, or of the renderer.
+        machine: names this machine; part of the key of what is timed.
+        stages: registry whose versions count.
+    """
+    nodes: list[Node] = []
+
+    def add(
+        stage: str, arm: str, table: dict[str, Any], inputs: dict[str, str], *, name: str = "", extra: str = ""
+    ) -> str:
+        node = Node(name or stage, stage, arm, table, inputs, recipe.seed, stages[stage].version, extra)
+        nodes.append(node)
+        return node.name
+
+    add("data", "", _dump(recipe.data), {}, extra=data_digest)
+    networks = {"natural": add("train", "natural", _train_table(recipe), {"data": "data"})}
+    if recipe.refine is not None:
+        inputs = {"data": "data", "network": networks["natural"]}
+        networks["refined"] = add("refine", "refined", {**_refine_table(recipe), "cells": "lime"}, inputs)
+        if recipe.refine.control == "random_masks":
+            # The control flags as many cells as LIME did, hence reads what LIME flagged.
+            inputs = {**inputs, "twin_flags": networks["refined"]}
+            table = {**_refine_table(recipe), "cells": "random"}
+            networks["control"] = add("refine", "control", table, inputs, name="refine[control]")
+    if recipe.prune is not None:
+        inputs = {"data": "data", "network": networks.get("refined", networks["natural"])}
+        if "refined" in networks:
+            inputs["flags"] = networks["refined"]
+        networks["pruned"] = add("prune", "pruned", _prune_table(recipe), inputs)
+
+    def per_arm(stage: str, tables: Mapping[str, dict[str, Any]], roles: tuple[str, ...], *, extra: str = "") -> None:
+        for arm, network in networks.items():
+            filled = {"data": "data", "network": network, **{role: f"{role}[{arm}]" for role in roles}}
+            add(stage, arm, tables[arm], filled, name=f"{stage}[{arm}]", extra=extra)
+
+    if recipe.export is not None:
+        per_arm("export", {arm: _export_table(recipe, arm) for arm in networks}, ())
+    if recipe.export is not None and recipe.engine is not None:
+        table = {**_dump(recipe.engine), "min_agreement": recipe.export.min_agreement}
+        per_arm("engine", dict.fromkeys(networks, table), ("export",))
+    if recipe.engine is not None and recipe.measure is not None:
+        measure = _dump(recipe.measure)
+        per_arm("probe", dict.fromkeys(networks, measure), ())
+        table = {**measure, "engine": _dump(recipe.engine)}
+        per_arm("measure", dict.fromkeys(networks, table), ("export", "probe"))
+        per_arm("latency", dict.fromkeys(networks, _dump(recipe.engine)), ("export",), extra=machine)
+        read = [node.name for node in nodes if node.stage in ("engine", "measure", "latency")]
+        gate = {} if recipe.gate is None else _dump(recipe.gate)
+        add("compare", "", {**gate, "final_arm": final_arm(recipe)}, {"data": "data", **{name: name for name in read}})
+    return nodes
+
+
+def _dump(table: Any) -> dict[str, Any]:
+    dumped: dict[str, Any] = table.model_dump(mode="json")
+    return dumped
+
+
+def _train_table(recipe: Recipe) -> dict[str, Any]:
+    return {**_dump(recipe.train), "model": _dump(recipe.model)}
+
+
+def _recipe_of_batches(recipe: Recipe) -> dict[str, Any]:
+    """How later training draws its batches: as the natural training did."""
+    return {"augment": recipe.train.augment, "label_smoothing": recipe.train.label_smoothing}
+
+
+def _refine_table(recipe: Recipe) -> dict[str, Any]:
+    table = {**_dump(recipe.refine), **_recipe_of_batches(recipe)}
+    del table["control"]
+    return table
+
+
+def _prune_table(recipe: Recipe) -> dict[str, Any]:
+    table = {**_dump(recipe.prune), **_recipe_of_batches(recipe)}
+    if recipe.refine is not None:
+        table["refine"] = _refine_table(recipe)
+    return table
+
+
+def _export_table(recipe: Recipe, arm: str) -> dict[str, Any]:
+    table = _dump(recipe.export)
+    del table["min_agreement"]
+    if table["precision"] == "int8" and arm == final_arm(recipe):
+        return {**table, "flavours": ["fp32", "int8-tensorrt", "int8-x86"]}
+    del table["calibration_images"]
+    return {**table, "precision": "fp32", "flavours": ["fp32"]}

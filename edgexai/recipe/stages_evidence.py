@@ -1,0 +1,277 @@
+"""Stages that end in rows: engine, probe, measure, latency, compare."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgexai.data import pack
+from edgexai.data.dataset import Dataset
+from edgexai.engine import RUNTIMES
+from edgexai.engine.twin import Twin
+from edgexai.errors import GateFailed
+from edgexai.measure.accuracy import logits_of
+from edgexai.measure.compare import Measured, difference_rows, road_rows
+from edgexai.measure.drift import decision_agreement, logit_drift
+from edgexai.measure.flags import check
+from edgexai.measure.gates import decide
+from edgexai.measure.latency import compare_latency, throughput
+from edgexai.measure.replay import ON_ENGINE, Replay, replay_attacks, replay_clean, replay_explanations
+from edgexai.measure.rows import Detail, accuracy_row
+from edgexai.measure.subject import Subject
+from edgexai.models import store
+from edgexai.probe.make import make_probes
+from edgexai.probe.probe_set import ProbeSet, read_probes, write_probes
+from edgexai.recipe.job import Job
+from edgexai.types import Predict, Row, Split
+
+_NOT_TEST = ("train", "val")
+_PICTURES = 24
+_BATCHES = (1, 8, 32, 128)
+_ORDER = ("fp32", "int8-tensorrt", "int8-x86")
+
+
+def engine(job: Job) -> None:
+    """Starts every exported file in its runtime and holds it against its twin on validation images: the parity gate."""
+    found, twin = _data(job), Twin(store.load(job.inputs["network"]), device=job.device)
+    val = found.splits["val"]
+    reference = twin(val.as_float())
+    rows: list[Row] = []
+    for artefact, run in _engines(job).items():
+        logits = logits_of(run, val.as_float())
+        same = decision_agreement(reference, logits)
+        drift = logit_drift(reference, logits)
+        detail: dict[str, str | int | float] = {"logit_drift_max": drift.max, "logit_drift_mean": drift.mean}
+        row = accuracy_row(
+            same,
+            arm=job.arm,
+            artefact=artefact,
+            subject="engine",
+            metric="agreement",
+            split="val",
+            detail=detail,
+            runtime=run.runtime,
+        )
+        rows.append(row)
+        if float(same.mean()) < job.table["min_agreement"]:
+            raise GateFailed(
+                f"{job.name}: {artefact} decides as its twin on {same.mean():.2%} of {len(same)} validation images, "
+                f"export.min_agreement asks for {job.table['min_agreement']:.2%}",
+                next_step='raise export.calibration_images, or set export.precision = "fp32"',
+            )
+    _write_rows(job.out, rows)
+
+
+def probe(job: Job) -> None:
+    """Attacks and explains the twin on a fixed draw of test images."""
+    found, table = _data(job), job.table
+    twin = Twin(store.load(job.inputs["network"]), device=job.device)
+    split = next(iter(_test_splits(found).values()))
+    probes = make_probes(
+        twin.net,
+        twin,
+        split,
+        device=job.device,
+        n=table["n"],
+        explain_n=table["explain_n"],
+        attacks=table["attacks"],
+        eps=table["eps"],
+        pgd_steps=table["pgd_steps"],
+        explainers=table["explainers"],
+        lime_samples=table["lime_samples"],
+        fill=found.mean,
+        seed=job.seed,
+        progress=job.progress,
+    )
+    write_probes(probes, job.out)
+
+
+def measure(job: Job) -> None:
+    """Replays the probes on every engine of the arm; the x86 flavour gets accuracy and attacks only."""
+    found, table, seed = _data(job), job.table, job.seed
+    probes = read_probes(job.inputs["probe"])
+    splits = {name: _first(split, table["clean_n"], seed) for name, split in _test_splits(found).items()}
+    net = store.load(job.inputs["network"])
+    twin = Twin(net, device=job.device)
+    twin_logits = {name: logits_of(twin, split.as_float()) for name, split in splits.items()}
+    twin_replay = Replay()
+    as_twin = Subject(twin, job.arm, "twin", "twin", twin.runtime)
+    replay_clean(as_twin, splits, {}, out=twin_replay)
+    replay_attacks(as_twin, probes, eps=(), attacks=(), square_queries=1, square_n=0, seed=seed, out=twin_replay)
+    rows = list(twin_replay.rows)
+    verdicts: dict[str, Any] = {}
+    engines = _engines(job)
+    deployed = "int8-tensorrt" if "int8-tensorrt" in engines else "fp32"
+    engine_maps: dict[str, Any] = {}
+    for done, (artefact, run) in enumerate(engines.items()):
+        who, replay = Subject(run, job.arm, artefact, "engine", run.runtime), Replay()
+        whole = artefact != "int8-x86"
+        attacks = table["attacks"] if whole else [a for a in table["attacks"] if a != "square"]
+        replay_clean(who, splits, twin_logits, out=replay)
+        replay_attacks(
+            who,
+            probes,
+            eps=table["eps"],
+            attacks=attacks,
+            square_queries=table["square_queries"],
+            square_n=table["square_n"],
+            seed=seed,
+            out=replay,
+        )
+        if whole:
+            replay_explanations(
+                who,
+                probes,
+                _own_maps(run, probes, table["explainers"]),
+                explainers=table["explainers"],
+                lime_samples=table["lime_samples"],
+                fill=found.mean,
+                seed=seed,
+                out=replay,
+            )
+        rows += replay.rows
+        rows.append(_count(job, artefact, "size_bytes", run.path.stat().st_size, "bytes"))
+        verdicts |= {f"{artefact}|{name}": values for name, values in replay.verdicts.items()}
+        if artefact == deployed:
+            engine_maps = replay.maps
+        job.progress({"what": artefact, "done": done + 1, "total": len(engines)})
+    summary = json.loads((job.inputs["network"] / "summary.json").read_text())
+    rows += [_count(job, "twin", name, summary[name], "count") for name in ("macs", "parameters")]
+    _write_rows(job.out, rows)
+    np.savez_compressed(job.out / "verdicts.npz", **verdicts)
+    _pictures(job, found, probes, engines[deployed], engine_maps)
+
+
+def latency(job: Job) -> None:
+    """Time of one image and best throughput, every file of the arm interleaved in one run."""
+    found, engines = _data(job), _engines(job)
+    images = next(iter(_test_splits(found).values())).take(np.arange(256)).as_float()
+    rows: list[Row] = []
+    for artefact, timing in compare_latency(engines, images, batch=1, warmup=50, repeats=400).items():
+        low, high = timing.median_interval_ms
+        words: dict[str, Any] = {
+            "arm": job.arm, "artefact": artefact, "subject": "engine", "metric": "latency_ms", "unit": "ms",
+            "n": timing.n, "split": "none", "runtime": f"{engines[artefact].runtime}, {job.table['threads']} threads",
+        }  # fmt: skip
+        median: Detail = {"batch": 1, "statistic": "median"}
+        rows.append(
+            Row(**words, value=timing.median_ms, low=low, high=high, interval="order-statistics", detail=median)
+        )
+        rows.append(Row(**words, value=timing.p95_ms, detail={"batch": 1, "statistic": "p95"}))
+        fastest = max(
+            throughput(engines[artefact], images, batches=_BATCHES).values(), key=lambda t: t.images_per_second
+        )
+        words |= {"metric": "throughput", "unit": "images/s", "n": fastest.n}
+        rows.append(Row(**words, value=fastest.images_per_second, detail={"batch": fastest.batch}))
+    _write_rows(job.out, rows)
+
+
+def compare(job: Job) -> None:
+    """All rows, ROAD on common images, paired differences between arms, flags, and the gates' verdicts."""
+    rows, measured = [], []
+    for name, folder in job.inputs.items():
+        if name == "data":
+            continue
+        own = [Row.from_json(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+        rows += own
+        if (folder / "verdicts.npz").is_file():
+            measured += _measured(folder, own)
+    rows += road_rows(measured, seed=job.seed)
+    by_name = {(m.arm, m.artefact): m for m in measured}
+    final = job.table["final_arm"]
+    pairs = [
+        (("refined", "fp32"), ("natural", "fp32"), "natural"),
+        (("refined", "fp32"), ("control", "fp32"), "control"),
+        (("control", "fp32"), ("natural", "fp32"), "natural"),
+        (("pruned", "fp32"), ("refined" if ("refined", "fp32") in by_name else "natural", "fp32"), "before pruning"),
+        ((final, "int8-tensorrt"), (final, "fp32"), "fp32"),
+        ((final, "int8-tensorrt"), ("natural", "fp32"), "natural fp32"),
+    ]
+    for one, other, against in pairs:
+        if one in by_name and other in by_name:
+            rows += difference_rows(by_name[one], by_name[other], against=against, seed=job.seed)
+    rows = check(rows)
+    gates, verdicts = decide(rows, dict(job.table), final_arm=final)
+    _write_rows(job.out, [*rows, *verdicts])
+    (job.out / "gates.json").write_text(json.dumps(gates, indent=1) + "\n")
+
+
+def _engines(job: Job) -> dict[str, Any]:
+    """artefact -> a started engine, in the order fp32, int8-tensorrt, int8-x86."""
+    table = job.table.get("engine", job.table)
+    start: Callable[..., Any] = RUNTIMES[table["runtime"]].load()
+    files = [(name, job.inputs["export"] / f"{name}.onnx") for name in _ORDER]
+    return {name: start(path, device=job.device, threads=table["threads"]) for name, path in files if path.is_file()}
+
+
+def _data(job: Job) -> Dataset:
+    return pack.read(job.inputs["data"])
+
+
+def _test_splits(found: Dataset) -> dict[str, Split]:
+    """Test splits, the one that probes are drawn from first: plain "test", or the one without a planted cue."""
+    names = [name for name in found.splits if name not in _NOT_TEST]
+    names.sort(key=lambda name: ("test", "absent", "conflicting", "aligned").index(name))
+    return {name: found.splits[name] for name in names}
+
+
+def _first(split: Split, n: int | None, seed: int) -> Split:
+    if n is None or n >= len(split):
+        return split
+    return split.take(np.sort(np.random.default_rng([seed, 31]).permutation(len(split))[:n]))
+
+
+def _own_maps(run: Any, probes: ProbeSet, explainers: list[str]) -> Mapping[str, Any]:
+    """The saliency output of the engine's own graph, where it has one and is asked for."""
+    if "cam" not in explainers or "saliency" not in run.outputs:
+        return {}
+    return {"cam": run.with_saliency(probes.images[: len(probes.targets)])[1]}
+
+
+def _count(job: Job, artefact: str, metric: str, value: int, unit: str) -> Row:
+    subject: Any = "twin" if artefact == "twin" else "engine"
+    return Row(job.arm, artefact, subject, metric, float(value), unit, n=1, interval="exact", split="none")
+
+
+def _write_rows(folder: Path, rows: list[Row]) -> None:
+    (folder / "rows.jsonl").write_text("".join(row.to_json() + "\n" for row in rows))
+
+
+def _measured(folder: Path, rows: list[Row]) -> list[Measured]:
+    arm = rows[0].arm
+    runtimes = {row.artefact: row.runtime for row in rows if row.metric == "clean_acc"}
+    split = next((row.split for row in rows if row.metric == "robust_acc"), "test")
+    with np.load(folder / "verdicts.npz", allow_pickle=False) as data:
+        verdicts: dict[str, dict[str, Any]] = {}
+        for key in data.files:
+            artefact, _, name = key.partition("|")
+            verdicts.setdefault(artefact, {})[name] = data[key]
+    return [Measured(arm, artefact, runtimes.get(artefact, ""), v, split) for artefact, v in verdicts.items()]
+
+
+def _pictures(
+    job: Job, found: Dataset, probes: ProbeSet, run: Predict, engine_maps: Mapping[str, np.ndarray[Any, Any]]
+) -> None:
+    """Signs the engine gets right and wrong, with maps of twin and engine: wrong ones first, then one per class."""
+    n = min(len(probes.targets), len(probes.maps["lime"])) if "lime" in probes.maps else len(probes.targets)
+    decided = logits_of(run, probes.images[:n]).argmax(1)
+    wrong = np.flatnonzero(decided != probes.labels[:n])[: _PICTURES // 4]
+    right = np.setdiff1d(np.arange(n), wrong)
+    _, firsts = np.unique(probes.labels[right], return_index=True)
+    chosen = np.concatenate([wrong, np.sort(right[firsts])])[:_PICTURES].astype(np.int64)
+    split = next(iter(_test_splits(found).values())).take(probes.index[chosen])
+    arrays: dict[str, Any] = {
+        "images": split.images,
+        "labels": split.labels,
+        "boxes": split.boxes,
+        "pred_twin": probes.targets[chosen],
+        "pred_engine": decided[chosen],
+    }
+    arrays |= {f"twin__{name}": values[chosen] for name, values in probes.maps.items()}
+    arrays |= {f"engine__{name}": engine_maps[name][chosen] for name in ON_ENGINE if name in engine_maps}
+    (job.out / "pictures").mkdir()
+    np.savez_compressed(job.out / "pictures" / f"{job.arm}.npz", **arrays)

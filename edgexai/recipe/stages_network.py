@@ -1,0 +1,247 @@
+"""Stages that end in a network or its files: data, train, refine, prune, export.
+
+Each reads a stage's inputs and settings, calls one room, and writes the result; no decision is taken here.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from edgexai.config.recipe import DataTable, pixels
+from edgexai.data import pack
+from edgexai.data.dataset import Dataset
+from edgexai.data.load import load as load_dataset
+from edgexai.errors import MissingCapability
+from edgexai.export import FLAVOURS
+from edgexai.models import store
+from edgexai.models.arch import Arch
+from edgexai.models.cost import macs, parameters
+from edgexai.prune import METHODS as PRUNE_METHODS
+from edgexai.recipe.job import Job
+from edgexai.train.detect import DetectSettings, Flags, stratified
+from edgexai.train.flag_file import read_flags, write_flags
+from edgexai.train.lime_refined import RefineSettings, control_flags
+from edgexai.train.lime_refined import refine as refine_network
+from edgexai.train.natural import NaturalSettings, fit_natural
+from edgexai.types import Split
+
+_EXAMPLES = 12
+
+
+def data(job: Job) -> None:
+    """Decodes or renders once; the pack is what every later stage reads."""
+    table = DataTable.model_validate(dict(job.table))
+    found = load_dataset(table, seed=job.seed, data_root=job.data_root, progress=job.progress)
+    pack.write(found, job.out)
+
+
+def train(job: Job) -> None:
+    """A network from scratch."""
+    found = _data(job)
+    model, size = job.table["model"], found.splits["train"].images.shape[1]
+    widths = tuple(model["widths"] or store.default_widths(model["name"]))
+    arch = Arch(model["name"], widths, len(found.classes), size, found.mean, found.std)
+    net = store.build(arch, seed=job.seed).to(_device(job))
+    scores = fit_natural(
+        net,
+        found.splits["train"],
+        found.splits["val"],
+        settings=_natural_settings(job.table, job.table["epochs"]),
+        seed=job.seed,
+        work=job.work,
+        progress=job.progress,
+    )
+    store.save(net, job.out)
+    _write(job.out / "summary.json", {**scores, "macs": macs(net), "parameters": parameters(net)})
+
+
+def refine(job: Job) -> None:
+    """LIME-guided refinement, or its control with random cells of equal number."""
+    found, net = _data(job), store.load(job.inputs["network"], device=_device(job))
+    given: list[Flags] = []
+    detection: DetectSettings | None = _detect_settings(job.table)
+    if job.table["cells"] == "random":
+        twin_flags = [read_flags(job.inputs["twin_flags"], k) for k in range(job.table["rounds"])]
+        given, detection = control_flags([f for f in twin_flags if f is not None], seed=job.seed), None
+    flags = refine_network(
+        net,
+        found.splits["train"],
+        found.splits["val"],
+        settings=_refine_settings(job.table),
+        detection=detection,
+        seed=job.seed,
+        work=job.work,
+        progress=job.progress,
+        given=given,
+    )
+    store.save(net, job.out)
+    for k, found_flags in enumerate(flags):
+        write_flags(job.out, k, found_flags)
+    _refine_pictures(job, found.splits["train"], flags)
+    _write(job.out / "summary.json", {"macs": macs(net), "parameters": parameters(net)})
+
+
+def prune(job: Job) -> None:
+    """Channels removed, then fine-tuned with the losses, and the flags, that the network was trained with."""
+    found, dense = _data(job), store.load(job.inputs["network"], device=_device(job))
+    table = job.table
+    cut = PRUNE_METHODS[table["method"]].load()
+    net, report = cut(
+        dense,
+        importance=table["importance"],
+        macs_ratio=table["macs_ratio"],
+        round_to=table["round_to"],
+        seed=job.seed,
+    )
+    splits, epochs = found.splits, int(table["finetune_epochs"])
+    if epochs and "refine" in table:
+        last = [read_flags(job.inputs["flags"], k) for k in range(table["refine"]["rounds"])]
+        settings = _refine_settings({**table["refine"], "rounds": 1, "epochs": epochs, **_pace(table)})
+        given = [f for f in last if f is not None][-1:]
+        refine_network(
+            net,
+            splits["train"],
+            splits["val"],
+            settings=settings,
+            detection=None,
+            seed=job.seed + 1,
+            work=job.work,
+            progress=job.progress,
+            given=given,
+        )
+    elif epochs:
+        fit_natural(
+            net,
+            splits["train"],
+            splits["val"],
+            settings=_natural_settings(table, epochs),
+            seed=job.seed + 1,
+            work=job.work,
+            progress=job.progress,
+        )
+    store.save(net, job.out)
+    summary = {"macs": macs(net), "parameters": parameters(net), "macs_ratio": report.macs_ratio}
+    summary |= {"widths_before": list(report.widths_before), "widths_after": list(report.widths_after)}
+    _write(job.out / "summary.json", summary)
+
+
+def export(job: Job) -> None:
+    """The ONNX files of one network: fp32, and where asked both int8 flavours of one calibration."""
+    net, table = store.load(job.inputs["network"]), job.table
+    found = _data(job)
+    metadata = {
+        "edgexai.arch": json.dumps(net.arch.to_json(), sort_keys=True),
+        "edgexai.classes": json.dumps(list(found.classes)),
+        "edgexai.data": found.name,
+        "edgexai.weights_sha256": json.loads((job.inputs["network"] / "meta.json").read_text())["files"][
+            "weights.safetensors"
+        ]["sha256"],
+        "edgexai.git_commit": _git_commit(),
+    }
+    fp32 = job.out / "fp32.onnx"
+    FLAVOURS["fp32"].load()(
+        net, fp32, opset=table["opset"], saliency=table["saliency"], metadata={**metadata, "edgexai.artefact": "fp32"}
+    )
+    others = [name for name in table["flavours"] if name != "fp32"]
+    if not others:
+        return
+    train_split = found.splits["train"]
+    index = stratified(train_split.labels, table["calibration_images"], np.random.default_rng([job.seed, 21]))
+    images = train_split.take(index).as_float()
+    for name in others:
+        FLAVOURS[name].load()(
+            fp32, job.out / f"{name}.onnx", flavour=name, images=images, metadata={"edgexai.artefact": name}
+        )
+        job.progress({"what": "quantise", "done": others.index(name) + 1, "total": len(others)})
+
+
+def _data(job: Job) -> Dataset:
+    return pack.read(job.inputs["data"])
+
+
+def _device(job: Job) -> str:
+    if job.device == "cuda" and not torch.cuda.is_available():
+        raise MissingCapability("--device cuda: torch sees no CUDA device here", next_step="use --device cpu")
+    return job.device
+
+
+def _natural_settings(table: Mapping[str, Any], epochs: int) -> NaturalSettings:
+    return NaturalSettings(
+        epochs=epochs,
+        batch_size=table["batch_size"],
+        lr=table["lr"],
+        weight_decay=table["weight_decay"],
+        label_smoothing=table["label_smoothing"],
+        augment=table["augment"],
+    )
+
+
+def _refine_settings(table: Mapping[str, Any]) -> RefineSettings:
+    return RefineSettings(
+        rounds=table["rounds"],
+        epochs=table["epochs"],
+        batch_size=table["batch_size"],
+        lr=table["lr"],
+        weight_decay=table["weight_decay"],
+        mask_probability=table["mask_probability"],
+        replace=table["replace"],
+        sensitivity_weight=table["sensitivity_weight"],
+        adversarial_weight=table["adversarial_weight"],
+        eps=pixels(table["eps"]),
+        augment=table["augment"],
+        label_smoothing=table["label_smoothing"],
+    )
+
+
+def _detect_settings(table: Mapping[str, Any]) -> DetectSettings:
+    names = DetectSettings.__dataclass_fields__
+    return DetectSettings(**{name: table[name] for name in names})
+
+
+def _pace(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: table[name] for name in ("batch_size", "lr", "weight_decay")}
+
+
+def _refine_pictures(job: Job, split: Split, flags: list[Flags]) -> None:
+    """A few explained images with what LIME saw and what was flagged, round by round."""
+    grid = int(job.table["grid"])
+    # images explained in every round, spread over the classes; what differs between rounds is then the network
+    common = flags[0].explained
+    for f in flags[1:]:
+        common = np.intersect1d(common, f.explained)
+    source = common if len(common) else flags[0].explained
+    shown = source[np.linspace(0, len(source) - 1, min(_EXAMPLES, len(source))).astype(int)]
+    used = [f for f in flags if np.isin(shown, f.explained).all()]
+    places = [np.searchsorted(f.explained, shown) for f in used]
+    folder = job.out / "pictures"
+    folder.mkdir()
+    np.savez_compressed(
+        folder / f"refine_{job.arm}.npz",
+        images=split.images[shown],
+        labels=split.labels[shown],
+        importance=np.stack([f.importance[p].reshape(-1, grid, grid) for f, p in zip(used, places, strict=True)]),
+        flagged=np.stack([f.flagged[p].reshape(-1, grid, grid) for f, p in zip(used, places, strict=True)]),
+        class_frequency=np.stack([f.class_frequency.reshape(-1, grid, grid) for f in flags]),
+    )
+
+
+def _git_commit() -> str:
+    """Of the code that runs, or "unknown" outside a checkout."""
+    here = Path(__file__).resolve().parent
+    command = ["git", "-C", str(here), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return done.stdout.strip()
+
+
+def _write(path: Path, data: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(dict(data), indent=1) + "\n")

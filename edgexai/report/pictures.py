@@ -1,0 +1,174 @@
+"""Signs and maps as small PNG data URIs, with boxes and flagged cells drawn over them as SVG.
+
+A map is shown on the darkened grey sign: orange speaks for the class, blue against it, each map scaled by its own
+99th percentile of absolute value, so colours compare places within one map, never strength between two.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from edgexai.report.evidence import EXPLAINERS
+from edgexai.report.folder import Arrays, RunFolder
+from edgexai.report.words import EXPLAINER_NAMES
+
+_FOR, _AGAINST = np.array([255.0, 140.0, 0.0]), np.array([40.0, 120.0, 255.0])
+_LARGEST_SIDE = 96
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One small picture; ``box`` and ``cells`` are x, y, width, height in per cent of its side."""
+
+    uri: str
+    alt: str
+    box: tuple[float, ...] = ()
+    cells: Sequence[tuple[float, ...]] = ()
+
+
+@dataclass(frozen=True)
+class Explained:
+    """A sign with its maps: ``maps`` are (subject, one tile or None an explainer)."""
+
+    sign: Tile
+    caption: str
+    right: bool | None
+    maps: Sequence[tuple[str, Sequence[Tile | None]]]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The explained signs of an arm under one heading line of explainer names."""
+
+    arm: str
+    explainers: Sequence[str]
+    signs: Sequence[Explained]
+    left_out: int
+
+
+def png_uri(pixels: NDArray[np.uint8]) -> str:
+    """``data:image/png;base64,...`` of (H,W,3); sides above 96 pixels are shrunk to 96."""
+    picture = Image.fromarray(np.ascontiguousarray(pixels))
+    if max(picture.size) > _LARGEST_SIDE:
+        picture.thumbnail((_LARGEST_SIDE, _LARGEST_SIDE), Image.Resampling.BOX)
+    out = io.BytesIO()
+    picture.save(out, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode("ascii")
+
+
+def overlay(image: NDArray[np.uint8], attribution: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """(H,W,3) uint8 sign and (h,w) map, h and w dividing H and W -> (H,W,3) uint8."""
+    height, width = image.shape[:2]
+    rows, columns = (np.arange(s) * attribution.shape[k] // s for k, s in enumerate((height, width)))
+    values = np.nan_to_num(attribution.astype(np.float64))[np.ix_(rows, columns)]
+    top = float(np.percentile(np.abs(values), 99)) or float(np.abs(values).max()) or 1.0
+    strength = np.clip(np.abs(values) / top, 0, 1)[..., None]
+    grey = image.astype(np.float64).mean(axis=2, keepdims=True) * 0.45 + 12
+    colour = np.where(values[..., None] >= 0, _FOR, _AGAINST)
+    shown: NDArray[np.uint8] = np.rint(grey * (1 - strength) + colour * strength).astype(np.uint8)
+    return shown
+
+
+def _box(box: NDArray[np.float32] | None, height: int, width: int) -> tuple[float, ...]:
+    if box is None or np.isnan(box).any():
+        return ()
+    x1, y1, x2, y2 = (float(v) for v in box)
+    return (100 * x1 / width, 100 * y1 / height, 100 * (x2 - x1) / width, 100 * (y2 - y1) / height)
+
+
+def _caption(run: RunFolder, arrays: Arrays, index: int) -> tuple[str, bool | None]:
+    parts, right = [], None
+    label = int(arrays["labels"][index]) if "labels" in arrays else None
+    if label is not None:
+        parts.append(run.class_name(label))
+    for key, name in (("pred_engine", "engine"), ("pred_twin", "twin")):
+        if key in arrays:
+            predicted = int(arrays[key][index])
+            if label is None or predicted != label:
+                parts.append(f"{name} says {run.class_name(predicted)}")
+            else:
+                parts.append(f"{name} right")
+            if right is None and label is not None:
+                right = predicted == label
+    return ("; ".join(parts), right)
+
+
+def gallery(run: RunFolder, arm: str, *, most: int = 8) -> Gallery:
+    """Signs of an arm with maps of twin and engine; up to half of them are ones the engine gets wrong."""
+    arrays = run.pictures[arm]
+    images = arrays["images"] if "images" in arrays else np.zeros((0, 1, 1, 3), np.uint8)
+    captions = [_caption(run, arrays, i) for i in range(len(images))]
+    wrong = [i for i, c in enumerate(captions) if c[1] is False][: most // 2]
+    rest = [i for i in range(len(images)) if captions[i][1] is not False][: most - len(wrong)]
+    found = {key.split("__", 1)[1] for key in arrays if key.startswith(("twin__", "engine__"))}
+    names = [e for e in EXPLAINERS if e in found] + sorted(found - set(EXPLAINERS))
+    signs = []
+    for i in [*wrong, *rest]:
+        box = _box(arrays["boxes"][i] if "boxes" in arrays else None, *images.shape[1:3])
+        maps = []
+        for subject in ("twin", "engine"):
+            if any(f"{subject}__{e}" in arrays for e in names):
+                tiles = [
+                    Tile(
+                        png_uri(overlay(images[i], arrays[f"{subject}__{e}"][i])),
+                        f"{EXPLAINER_NAMES.get(e, e)} map of the {subject}",
+                        box,
+                    )
+                    if f"{subject}__{e}" in arrays
+                    else None
+                    for e in names
+                ]
+                maps.append((subject, tiles))
+        caption, right = captions[i]
+        signs.append(Explained(Tile(png_uri(images[i]), caption, box), caption, right, maps))
+    return Gallery(arm, [EXPLAINER_NAMES.get(e, e) for e in names], signs, len(images) - len(signs))
+
+
+def flagged_cells(flags: NDArray[np.bool_]) -> list[tuple[float, ...]]:
+    """(g,g) -> rectangles in per cent."""
+    rows, columns = flags.shape
+    return [(100 * x / columns, 100 * y / rows, 100 / columns, 100 / rows) for y, x in np.argwhere(flags)]
+
+
+def refinement_strips(run: RunFolder, arm: str, *, most: int = 8) -> list[tuple[str, list[Tile]]]:
+    """(caption, a tile a round) for the first signs of refine_<arm>.npz: importance, flagged cells outlined."""
+    arrays = run.refinements[arm]
+    if not {"images", "flagged"} <= set(arrays):
+        return []
+    images, flagged, importance = arrays["images"], arrays["flagged"], arrays.get("importance")
+    strips = []
+    for i in range(min(most, len(images), flagged.shape[1])):
+        caption = run.class_name(int(arrays["labels"][i])) if "labels" in arrays else f"image {i + 1}"
+        tiles = [Tile(png_uri(images[i]), caption)]
+        for r in range(len(flagged)):
+            shown = images[i] if importance is None else overlay(images[i], importance[r, i])
+            count = int(flagged[r, i].sum())
+            alt = f"round {r + 1}: {count} of {flagged[r, i].size} cells flagged"
+            tiles.append(Tile(png_uri(shown), alt, cells=flagged_cells(flagged[r, i])))
+        strips.append((caption, tiles))
+    return strips
+
+
+def frequency_tiles(run: RunFolder, arm: str, *, most: int = 12) -> list[tuple[str, list[Tile]]]:
+    """(class name, a tile a round) of the classes with the largest flag frequency; black 0, orange 1."""
+    frequency = run.refinements[arm].get("class_frequency")
+    if frequency is None or frequency.ndim != 4:
+        return []
+    peak = np.nan_to_num(frequency).max(axis=(0, 2, 3))
+    chosen = [int(c) for c in np.argsort(-peak, kind="stable")[:most] if peak[c] > 0]
+    strips = []
+    for c in chosen:
+        tiles = []
+        for r in range(len(frequency)):
+            share = np.clip(np.nan_to_num(frequency[r, c]), 0, 1)[..., None]
+            pixels = np.rint(20 * (1 - share) + _FOR * share).astype(np.uint8)
+            tiles.append(Tile(png_uri(pixels), f"round {r + 1}: highest share {float(share.max()):.2f}"))
+        strips.append((run.class_name(c), tiles))
+    return strips

@@ -1,0 +1,204 @@
+"""Numbers and names in words: how a row's value, interval and n are printed, and what its difference may be called.
+
+Conventions: fractions are printed in per cent, differences of fractions in percentage points (pp); kB and MB are
+powers of ten; a difference is the arm minus what it is held against. A gain of the refinement is only called a gain
+when the random-cells control does not show it too.
+"""
+
+from __future__ import annotations
+
+from edgexai.report.evidence import Evidence, Numbered
+from edgexai.types import Row
+
+ARM_NAMES = {
+    "natural": "natural",
+    "refined": "refined",
+    "control": "control (random cells)",
+    "pruned": "pruned",
+}
+ARTEFACT_NAMES = {
+    "twin": "PyTorch twin",
+    "fp32": "fp32 engine",
+    "int8-tensorrt": "int8 engine (TensorRT flavour)",
+    "int8-x86": "int8 engine (x86 flavour)",
+}
+EXPLAINER_NAMES = {
+    "vg": "Gradient (VG)",
+    "ig": "Integrated gradients",
+    "smoothgrad": "SmoothGrad",
+    "gradcam": "Grad-CAM",
+    "cam": "CAM (second output)",
+    "lime": "LIME",
+    "random": "Random map",
+    "centre_gaussian": "Centre Gaussian",
+}
+ATTACK_NAMES = {
+    "fgsm": "FGSM",
+    "pgd": "PGD",
+    "square": "Square",
+    "noise": "Noise",
+    "union": "Worst of all",
+}
+SOURCE_NAMES = {
+    "transfer": "transferred from the twin",
+    "black_box": "black box, run on it directly",
+    "white_box": "white box",
+}
+METRIC_NAMES = {
+    "clean_acc": "Clean accuracy",
+    "robust_acc": "Robust accuracy",
+    "saliency_gini": "Saliency Gini",
+    "saliency_top10_mass": "Mass in top 10 %",
+    "roi_share": "ROI share",
+    "roi_area": "ROI area",
+    "pointing_game": "Pointing game",
+    "road_gap": "ROAD gap",
+    "road_lerf_gap": "LeRF gap",
+    "road_acc": "ROAD accuracy",
+    "map_rank_correlation": "Rank correlation with the twin",
+    "lime_r2": "LIME fit R²",
+    "agreement": "Decision agreement",
+    "logit_drift": "Logit drift",
+    "latency_ms": "Latency",
+    "throughput": "Throughput",
+    "macs": "MACs",
+    "parameters": "Parameters",
+    "size_bytes": "Size",
+    "deletion_auc": "Deletion AUC",
+    "insertion_auc": "Insertion AUC",
+    "deletion_auc_normalised": "Deletion AUC / p(x)",
+    "insertion_auc_normalised": "Insertion AUC / p(x)",
+}
+_HIGHER_IS_BETTER = {
+    **dict.fromkeys(("clean_acc", "robust_acc", "roi_share", "pointing_game", "road_gap", "road_lerf_gap"), True),
+    **dict.fromkeys(("agreement", "map_rank_correlation", "throughput"), True),
+    **dict.fromkeys(("latency_ms", "macs", "parameters", "size_bytes", "logit_drift"), False),
+}
+
+
+def base_metric(metric: str) -> str:
+    """The metric a paired difference is of; any other metric unchanged."""
+    return metric.removesuffix("_difference").removesuffix("_minus")
+
+
+def _is_difference(row: Row) -> bool:
+    # A ROAD gap is itself a difference of two accuracies.
+    return base_metric(row.metric) != row.metric or row.metric in ("road_gap", "road_lerf_gap")
+
+
+def metric_name(metric: str) -> str:
+    """A heading for a metric; unknown ones keep their own name."""
+    base = base_metric(metric)
+    return METRIC_NAMES.get(base, base) + (" difference" if base != metric else "")
+
+
+def engine_name(arm: str, artefact: str) -> str:
+    """For example "pruned · int8 engine (TensorRT flavour)"."""
+    return f"{ARM_NAMES.get(arm, arm)} · {ARTEFACT_NAMES.get(artefact, artefact)}"
+
+
+def _significant(value: float, digits: int = 3) -> str:
+    if value == 0:
+        return "0"
+    text = f"{value:.{digits}g}"
+    if "e" in text:
+        return f"{value:,.0f}" if abs(value) >= 1 else text
+    number = float(text)
+    if abs(number) >= 10 ** (digits - 1):
+        return f"{number:,.0f}"
+    whole = len(str(int(abs(number)))) if abs(number) >= 1 else 0
+    return f"{value:.{digits - whole}f}" if whole else text
+
+
+def _scaled(value: float, steps: tuple[tuple[float, str], ...]) -> str:
+    for size, unit in steps:
+        if abs(value) >= size:
+            return f"{_significant(value / size)} {unit}"
+    return _significant(value)
+
+
+def number(value: float, unit: str, *, difference: bool = False) -> str:
+    """One number in its unit, e.g. ``number(0.974, "fraction")`` -> "97.4 %"."""
+    if unit == "fraction":
+        text = f"{100 * value:.1f} {'pp' if difference else '%'}"
+    elif unit == "bytes":
+        text = _scaled(value, ((1e6, "MB"), (1e3, "kB"))) if abs(value) >= 1e3 else f"{value:.0f} B"
+    elif unit == "count":
+        text = _scaled(value, ((1e9, "G"), (1e6, "M"), (1e3, "k"))) if abs(value) >= 1e4 else f"{value:,.0f}"
+    elif unit == "unitless":
+        text = f"{value:.3f}"
+    else:
+        text = f"{_significant(value)} {unit}".rstrip()
+    return f"+{text}" if difference and value > 0 else text.replace("-", "−")
+
+
+def value_text(row: Row) -> str:
+    """The value alone, or the status where there is none."""
+    if row.value is None:
+        return row.status
+    return number(row.value, row.unit, difference=_is_difference(row))
+
+
+def interval_text(row: Row) -> str:
+    """ "96.9 % to 97.8 %", or "" where the row has no interval."""
+    if row.low is None or row.high is None:
+        return ""
+    difference = _is_difference(row)
+    low, high = (number(bound, row.unit, difference=difference) for bound in (row.low, row.high))
+    unit = low.rpartition(" ")[2] if " " in low else ""
+    if unit and high.endswith(f" {unit}"):
+        low = low.removesuffix(f" {unit}")
+    return f"{low} to {high}"
+
+
+def beside(row: Row) -> list[str]:
+    """What must be said next to the value: other split, twin instead of engine."""
+    words = []
+    if row.subject == "twin":
+        words.append("twin")
+    if row.split != "test":
+        words.append(f"{row.split} split")
+    return words
+
+
+def detail_text(row: Row) -> str:
+    """``attack=pgd, eps=8/255``: the detail in the order it was written."""
+    return ", ".join(f"{key}={value}" for key, value in row.detail.items())
+
+
+def _sign(row: Row) -> int:
+    """+1 or -1 where the interval excludes zero, else 0."""
+    if row.value is None or row.low is None or row.high is None:
+        return 0
+    return 1 if row.low > 0 else -1 if row.high < 0 else 0
+
+
+def difference_words(item: Numbered, evidence: Evidence) -> str:
+    """What a paired difference shows, in words that do not outrun its interval or its control."""
+    row = item.row
+    if row.value is None:
+        return f"{row.status}: {row.reason}" if row.reason else row.status
+    if row.low is None or row.high is None:
+        return "no interval, so nothing is said about its sign"
+    sign = _sign(row)
+    if sign == 0:
+        return "the interval does not exclude zero: no difference shown"
+    against = str(row.detail.get("against", "the other"))
+    base = base_metric(row.metric)
+    up = _HIGHER_IS_BETTER.get(base)
+    size = "higher" if sign > 0 else "lower"
+    if up is None:
+        return f"{size} than {against}; the interval excludes zero (neither direction is better in itself)"
+    if (sign > 0) != up:
+        return f"worse ({size}) than {against}; the interval excludes zero"
+    if against == "control":
+        return "better than the same budget with random cells; the interval excludes zero"
+    if against != "natural" or row.arm not in ("refined", "pruned"):
+        return f"better ({size}) than {against}; the interval excludes zero"
+    wanted = {**row.detail, "against": "control"}
+    beside_it = evidence.find(row.metric, arm=row.arm, artefact=row.artefact, split=row.split, detail=wanted)
+    if beside_it is None or beside_it.row.value is None:
+        return f"{size} than natural; the interval excludes zero, but no control stands beside it: not called a gain"
+    if _sign(beside_it.row) == sign:
+        return "a gain: better than natural and than the random-cells control; both intervals exclude zero"
+    return f"{size} than natural, but not shown to beat the random-cells control: not called a gain of the refinement"

@@ -1,0 +1,208 @@
+"""LIME-guided refinement (arXiv 2412.18952): rounds of explain -> detect -> refine, and the random-cells control.
+
+One step, on a batch whose flagged cells are replaced with probability ``mask_probability``:
+
+    L = (CE(x) + alpha CE(x_adv)) / (1 + alpha) + lambda L_reg
+    L_reg = mean over images of (1/|F|) sum_{j in F} (d CE / d x_j)^2
+
+``x_adv`` is FGSM with random start (step 1.25 eps), train mode throughout. The gradient that makes ``x_adv`` serves
+``L_reg`` too: it is taken once, at the random start. ``lambda`` is set at the first step so that its term is
+``sensitivity_weight`` of the task loss. A weight of 0 switches its term, and its cost, off. Cells are replaced before
+augmentation, where grid and image still agree; the map of flagged pixels moves along with the warp.
+
+Single-step adversarial training can collapse to zero accuracy under PGD within an epoch: PGD-10 on validation images
+after every epoch finds that, the weights before the collapse are restored, and training ends there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from edgexai.errors import UserError
+from edgexai.models.base import Network
+from edgexai.train.cells import cells_to_pixels, replace_cells
+from edgexai.train.checkpoint import load_checkpoint, save_checkpoint
+from edgexai.train.detect import DetectSettings, Flags, detect, random_cells
+from edgexai.train.feed import Feed, epoch_seed
+from edgexai.train.flag_file import read_flags, write_flags
+from edgexai.train.optimiser import one_cycle, set_lr, sgd
+from edgexai.train.validate import robust_accuracy, twin_accuracy
+from edgexai.types import Progress, Split
+
+_VAL_STEPS, _VAL_IMAGES, _COLLAPSE = 10, 256, 0.5
+
+
+@dataclass(frozen=True)
+class RefineSettings:
+    """Of the refine step; see ``config.recipe.RefineTable`` for meaning and limits."""
+
+    rounds: int
+    epochs: int
+    batch_size: int
+    lr: float
+    weight_decay: float
+    mask_probability: float
+    replace: str
+    sensitivity_weight: float
+    adversarial_weight: float
+    eps: float
+    augment: str = "sign"
+    label_smoothing: float = 0.0
+
+
+def refine(
+    net: Network,
+    train: Split,
+    val: Split,
+    *,
+    settings: RefineSettings,
+    detection: DetectSettings | None,
+    seed: int,
+    work: Path,
+    progress: Progress,
+    given: Sequence[Flags] = (),
+) -> list[Flags]:
+    """Refines ``net`` in place and leaves it in eval mode.
+
+    Args:
+        detection: how to flag by LIME; None = the control arm or a fine-tuning, which takes its cells from ``given``.
+        given: one ``Flags`` per round when ``detection`` is None.
+        work: holds checkpoint and flags; a restart continues to bit-identical weights.
+
+    Returns:
+        The flags of every round.
+
+    Raises:
+        UserError: the loss became NaN or infinite.
+    """
+    net.to(memory_format=torch.channels_last)
+    device = str(net.mean.device)
+    optimiser = sgd(net, weight_decay=settings.weight_decay)
+    feed = Feed(train, batch_size=settings.batch_size, augment=settings.augment, seed=seed, device=device)
+    watch = val.take(np.sort(np.random.default_rng([seed, 3]).permutation(len(val))[:_VAL_IMAGES]))
+    restored = load_checkpoint(work, net=net, optimiser=optimiser)
+    first, best, notes = restored if restored else (0, {}, {"lambda": -1.0, "best": 0.0, "collapsed": 0.0})
+    epochs, flags = settings.rounds * settings.epochs, [read_flags(work, r) for r in range(settings.rounds)]
+    for epoch in range(first, epochs):
+        if notes["collapsed"]:
+            break
+        this_round = epoch // settings.epochs
+        found = flags[this_round]
+        if found is None:
+            if detection is None:
+                found = given[this_round]
+            else:
+                net.eval()
+                found = detect(
+                    net,
+                    train,
+                    classes=net.arch.classes,
+                    settings=detection,
+                    seed=epoch_seed(seed, 1000 + this_round),
+                    tick=lambda done, total: progress({"what": "explain", "done": done, "total": total}),
+                )
+            write_flags(work, this_round, found)
+            flags[this_round] = found
+        loss = _epoch(net, feed, optimiser, found.cells, epoch, epochs, settings, notes)
+        scalars = {"loss": loss, "val_acc": twin_accuracy(net, val), "flagged_share": float(found.cells.mean())}
+        if settings.adversarial_weight:
+            robust = robust_accuracy(net, watch, eps=settings.eps, steps=_VAL_STEPS, seed=seed)
+            scalars["val_robust_acc"] = robust
+            if robust < _COLLAPSE * notes["best"] and best:
+                net.load_state_dict(best)
+                notes["collapsed"] = float(epoch + 1)
+            else:
+                best = {k: v.detach().clone() for k, v in net.state_dict().items()}
+                notes["best"] = max(robust, notes["best"])
+        save_checkpoint(work, epoch=epoch + 1, net=net, optimiser=optimiser, extra=best, notes=notes)
+        event = {"what": "epoch", "done": epoch + 1, "total": epochs, "step": epoch + 1, "scalars": scalars}
+        progress(event | ({"collapsed": True} if notes["collapsed"] else {}))
+    net.eval()
+    return [f for f in flags if f is not None]
+
+
+def control_flags(flags: Sequence[Flags], *, seed: int) -> list[Flags]:
+    """Random cells of equal number, image by image and round by round."""
+    return [random_cells(f, seed=epoch_seed(seed, 2000 + k)) for k, f in enumerate(flags)]
+
+
+def _epoch(
+    net: Network,
+    feed: Feed,
+    optimiser: torch.optim.Optimizer,
+    cells: NDArray[np.bool_],
+    epoch: int,
+    epochs: int,
+    settings: RefineSettings,
+    notes: dict[str, float],
+) -> float:
+    """One pass over the training images; returns the mean loss."""
+    net.train()
+    device = net.mean.device
+    flagged = torch.from_numpy(cells).to(device)
+    loss_sum = torch.zeros((), device=device)
+    for step, (raw, labels, index, generator) in enumerate(feed.epoch(epoch)):
+        set_lr(optimiser, one_cycle(epoch * len(feed) + step, epochs * len(feed), settings.lr))
+        here = flagged[index]
+        if settings.mask_probability:
+            chosen = (torch.rand(len(raw), generator=generator) < settings.mask_probability).to(device)
+            raw = replace_cells(raw, here & chosen[:, None], how=settings.replace, colour=net.mean, generator=generator)
+        marked = cells_to_pixels(here.float(), raw.shape[-1])
+        images, marked = feed.augmented_with(raw, marked, generator)
+        loss = _loss(net, images, labels, marked, generator, settings, notes)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        loss_sum += loss.detach()
+    if not torch.isfinite(loss_sum):
+        raise UserError("refinement diverged: the loss is not finite", next_step="lower refine.lr")
+    return float(loss_sum) / len(feed)
+
+
+def _loss(
+    net: Network,
+    images: Tensor,
+    labels: Tensor,
+    marked: Tensor,
+    generator: torch.Generator,
+    settings: RefineSettings,
+    notes: dict[str, float],
+) -> Tensor:
+    """The loss of the module docstring for one batch."""
+    alpha, eps = settings.adversarial_weight, settings.eps
+    if not alpha and not settings.sensitivity_weight:
+        return F.cross_entropy(net(images), labels, label_smoothing=settings.label_smoothing)
+    delta = torch.zeros_like(images)
+    if alpha:
+        noise = torch.rand(images.permute(0, 2, 3, 1).shape, generator=generator).to(images.device)
+        delta = (noise.permute(0, 3, 1, 2) * 2 - 1) * eps
+    start = (images + delta).clamp(0, 1).requires_grad_(True)
+    # summed, not averaged: each image's gradient is then its own, whatever the batch size
+    start_loss = F.cross_entropy(net(start), labels, reduction="sum")
+    (gradient,) = torch.autograd.grad(start_loss, start, create_graph=settings.sensitivity_weight > 0)
+    if alpha:
+        step = (start.detach() - images + 1.25 * eps * gradient.detach().sign()).clamp(-eps, eps)
+        attacked = (images + step).clamp(0, 1)
+        both = torch.cat([images, attacked]).contiguous(memory_format=torch.channels_last)
+        logits, attacked_logits = net(both).chunk(2)
+        smooth = settings.label_smoothing
+        task = F.cross_entropy(logits, labels, label_smoothing=smooth)
+        loss = (task + alpha * F.cross_entropy(attacked_logits, labels, label_smoothing=smooth)) / (1 + alpha)
+    else:
+        task = loss = start_loss / len(images)
+    if settings.sensitivity_weight:
+        count = marked.sum((1, 2, 3))
+        per_image = (gradient.square() * marked).sum((1, 2, 3)) / count.clamp(min=1)
+        penalty = per_image.sum() / (count > 0).sum().clamp(min=1)
+        if notes["lambda"] < 0 and float(penalty.detach()) > 0:
+            notes["lambda"] = settings.sensitivity_weight * float(task.detach()) / float(penalty.detach())
+        loss = loss + max(notes["lambda"], 0.0) * penalty
+    return loss

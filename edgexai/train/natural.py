@@ -1,0 +1,90 @@
+"""Plain training on clean images: the whole loop, with a checkpoint per epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from edgexai.errors import UserError
+from edgexai.models.base import Network
+from edgexai.train.checkpoint import load_checkpoint, save_checkpoint
+from edgexai.train.feed import Feed, epoch_seed
+from edgexai.train.optimiser import one_cycle, set_lr, sgd
+from edgexai.train.validate import twin_accuracy
+from edgexai.types import Progress, Split
+
+
+@dataclass(frozen=True)
+class NaturalSettings:
+    """What the loop needs; see ``config.recipe.TrainTable`` for meaning and limits."""
+
+    epochs: int
+    batch_size: int
+    lr: float
+    weight_decay: float
+    label_smoothing: float = 0.0
+    augment: str = "sign"
+
+
+def fit_natural(
+    net: Network,
+    train: Split,
+    val: Split,
+    *,
+    settings: NaturalSettings,
+    seed: int,
+    work: Path,
+    progress: Progress,
+) -> Mapping[str, float]:
+    """Trains ``net`` in place and leaves it in eval mode.
+
+    Args:
+        work: holds the checkpoint; a restart continues from it to bit-identical weights (same machine, same threads).
+
+    Returns:
+        Final loss and validation accuracy.
+
+    Raises:
+        UserError: the loss became NaN or infinite (learning rate too high).
+    """
+    net.to(memory_format=torch.channels_last)
+    optimiser = sgd(net, weight_decay=settings.weight_decay)
+    device = str(net.mean.device)
+    feed = Feed(train, batch_size=settings.batch_size, augment=settings.augment, seed=seed, device=device)
+    restored = load_checkpoint(work, net=net, optimiser=optimiser)
+    first = restored[0] if restored else 0
+    total = settings.epochs * len(feed)
+    loss_sum = torch.zeros((), device=device)
+    for epoch in range(first, settings.epochs):
+        net.train()
+        loss_sum.zero_()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(epoch_seed(seed + 1, epoch))  # dropout draws from the global generator
+            for step, (raw, labels, _, generator) in enumerate(feed.epoch(epoch)):
+                set_lr(optimiser, one_cycle(epoch * len(feed) + step, total, settings.lr))
+                images = feed.augmented(raw, generator)
+                loss = F.cross_entropy(net(images), labels, label_smoothing=settings.label_smoothing)
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+                loss_sum += loss.detach()
+        mean_loss = float(loss_sum) / len(feed)
+        if not torch.isfinite(loss_sum):
+            raise UserError("training diverged: the loss is not finite", next_step="lower train.lr")
+        accuracy = twin_accuracy(net, val)
+        save_checkpoint(work, epoch=epoch + 1, net=net, optimiser=optimiser)
+        progress(
+            {
+                "what": "epoch",
+                "done": epoch + 1,
+                "total": settings.epochs,
+                "step": epoch + 1,
+                "scalars": {"loss": mean_loss, "val_acc": accuracy},
+            }
+        )
+    net.eval()
+    return {"val_acc": twin_accuracy(net, val)}
