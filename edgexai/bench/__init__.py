@@ -1,0 +1,15 @@
+"""The speed claims: families of ratios, each measured in one run with both sides in turn.
+
+Every entry is ``f(workshop: Workshop) -> list[Line]``.
+"""
+
+from edgexai.registry import Entry
+
+FAMILIES: dict[str, Entry] = {
+    "epoch": Entry("edgexai.bench.epoch:epoch_over_steps"),
+    "data": Entry("edgexai.bench.data_path:data_path_over_torchvision"),
+    "lime": Entry("edgexai.bench.lime_speed:lime_over_package"),
+    "pruned": Entry("edgexai.bench.pruned_latency:latency_over_macs"),
+    "int8": Entry("edgexai.bench.int8_speed:int8_over_fp32"),
+    "startup": Entry("edgexai.bench.startup:listing_time"),
+}

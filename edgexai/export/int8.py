@@ -45,7 +45,17 @@ def quantise(source: Path, target: Path, *, flavour: str, images: Images, metada
     if flavour not in ("int8-tensorrt", "int8-x86"):
         raise UserError(f'unknown int8 flavour "{flavour}"; allowed: int8-tensorrt, int8-x86')
     board = flavour == "int8-tensorrt"
-    logging.getLogger().setLevel(logging.ERROR)  # the quantiser advises a pre-processing that was done at export
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)  # the quantiser advises a pre-processing that was done at export
+    try:
+        _quantise(source, target, images, board=board)
+    finally:
+        root.setLevel(level)
+    write_metadata(target, metadata)
+
+
+def _quantise(source: Path, target: Path, images: Images, *, board: bool) -> None:
     quantize_static(
         str(source),
         str(target),
@@ -59,7 +69,6 @@ def quantise(source: Path, target: Path, *, flavour: str, images: Images, metada
         calibrate_method=CalibrationMethod.MinMax,
         extra_options={"ActivationSymmetric": board, "WeightSymmetric": True, "QuantizeBias": not board},
     )
-    write_metadata(target, metadata)
 
 
 def _float_nodes(source: Path) -> list[str]:

@@ -6,7 +6,7 @@ A difference is a row of its own with a paired bootstrap interval; a gain is nev
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -50,8 +50,6 @@ def road_rows(measured: Sequence[Measured], *, seed: int) -> list[Row]:
     common = np.ones(count, np.bool_)
     for m in with_road:
         common &= m.verdicts["road/base"]
-    if not common.any():
-        return []
     rows: list[Row] = []
     for m in with_road:
         words: dict[str, Any] = {
@@ -60,14 +58,15 @@ def road_rows(measured: Sequence[Measured], *, seed: int) -> list[Row]:
         }  # fmt: skip
         random = m.verdicts["road/none/random"][:, common]
         names = sorted({name.split("/")[1] for name in m.verdicts if name.startswith("road/") and name.count("/") == 2})
-        for level, right in zip(LEVELS, random, strict=True):
+        anything = bool(common.any())  # without a single image the gaps are still there to say so
+        for level, right in zip(LEVELS if anything else (), random if anything else (), strict=True):
             detail: Detail = {"explainer": "none", "order": "random", "removed": level}
             rows.append(accuracy_row(right, **words, metric="road_acc", detail=detail))
         for name in names:
             if name == "none":
                 continue
             most, least = (m.verdicts[f"road/{name}/{order}"][:, common] for order in ("morf", "lerf"))
-            for order, curve in (("morf", most), ("lerf", least)):
+            for order, curve in (("morf", most), ("lerf", least)) if anything else ():
                 for level, right in zip(LEVELS, curve, strict=True):
                     detail = {"explainer": name, "order": order, "removed": level}
                     rows.append(accuracy_row(right, **words, metric="road_acc", detail=detail))
@@ -78,6 +77,8 @@ def road_rows(measured: Sequence[Measured], *, seed: int) -> list[Row]:
                 row = mean_row(
                     values, **words, metric=metric, unit="fraction", detail={"explainer": name}, control=control
                 )
+                if row.status == "skipped":
+                    row = replace(row, reason="no explained image is classified correctly by every compared artefact")
                 rows.append(row)
     return rows
 

@@ -14,10 +14,12 @@ class Network(nn.Module):
     Attributes:
         arch: architecture with its *actual* widths.
         body: convolutional part; its output is what CAM and Grad-CAM read.
+        smallest_size: side of the smallest input that leaves a feature map, pixels.
         linear_head: True where ``head`` is a linear layer on the global average of ``features`` (exact CAM).
     """
 
     linear_head = True
+    smallest_size = 1
     head: nn.Module
 
     def __init__(self, arch: Arch, body: nn.Module) -> None:

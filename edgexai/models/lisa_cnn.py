@@ -17,6 +17,7 @@ class LisaCnn(Network):
 
     default_widths = (64, 128, 128)
     linear_head = False
+    smallest_size = 28
 
     def __init__(self, arch: Arch) -> None:
         first, second, third = arch.widths

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from edgexai.errors import UserError
@@ -22,6 +23,11 @@ def build(arch: Arch, *, seed: int) -> Network:
     wanted = len(make.default_widths)
     if len(arch.widths) != wanted:
         raise UserError(f"model.widths: {arch.name} takes {wanted} widths, got {len(arch.widths)}")
+    if arch.size < make.smallest_size:
+        raise UserError(
+            f"data.size = {arch.size}: {arch.name} shrinks that to nothing; it takes {make.smallest_size} or more",
+            next_step=f"set data.size = {make.smallest_size}, or take another model",
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net: Network = make(arch)
@@ -51,12 +57,12 @@ def load(folder: Path, *, device: str = "cpu") -> Network:
     try:
         arch = Arch.from_json(json.loads((folder / "arch.json").read_text()))
         state = load_file(folder / "weights.safetensors", device=device)
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, LookupError, TypeError, ValueError, SafetensorError) as error:
         raise UserError(f"{folder}: not a saved network: {error}") from error
-    net = build(arch, seed=0)
     try:
+        net = build(arch, seed=0)
         net.load_state_dict(state)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         raise UserError(
             f"{folder}: weights do not fit arch.json", problems=tuple(str(error).splitlines()[:3])
         ) from error

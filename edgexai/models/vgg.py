@@ -20,6 +20,7 @@ class Vgg16(Network):
 
     default_widths = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512, 512, 512)
     linear_head = False
+    smallest_size = 32
 
     def __init__(self, arch: Arch) -> None:
         layers: list[nn.Module] = []

@@ -62,6 +62,8 @@ def prune_channels(
             f"prune.macs_ratio = {macs_ratio} cannot be reached with widths in multiples of {round_to}",
             next_step="raise prune.macs_ratio or lower prune.round_to",
         )
+    if _widths(pruned) != goal:
+        raise RuntimeError(f"pruning to {goal} gave {_widths(pruned)}")
     rebuilt = _rebuild(pruned, seed)
     _check_same_function(pruned, rebuilt)
     report = PruneReport(before, macs(rebuilt), net.arch.widths, rebuilt.arch.widths)
@@ -89,7 +91,7 @@ def _shape_only(arch: Arch) -> Network:
 
 def _coupled(net: Network) -> list[tuple[int, ...]]:
     """Indices into ``Arch.widths`` that can only be narrowed together (sums of a residual stage), in forward order."""
-    small = copy.deepcopy(net).eval()
+    small = _traceable_copy(net)
     layers = _width_layers(small)
     graph = tp.DependencyGraph().build_dependency(small, torch.zeros(1, 3, net.arch.size, net.arch.size))
     groups: list[tuple[int, ...]] = []
@@ -107,6 +109,11 @@ def _coupled(net: Network) -> list[tuple[int, ...]]:
     return groups
 
 
+def _traceable_copy(net: Network) -> Network:
+    """In eval mode, nothing frozen: the library follows gradients, and a frozen layer would be invisible to it."""
+    return copy.deepcopy(net).eval().requires_grad_(True)
+
+
 def _rounded(width: int, ratio: float, round_to: int) -> int:
     """``width`` less ``ratio`` of it, as the nearest multiple of ``round_to``, never 0 and never wider."""
     return min(width, max(round_to, round_to * round(width * (1 - ratio) / round_to)))
@@ -114,12 +121,13 @@ def _rounded(width: int, ratio: float, round_to: int) -> int:
 
 def _cut(net: Network, importance: str, goal: tuple[int, ...], seed: int) -> Network:
     """One one-shot pruning of a copy to the widths ``goal``."""
-    small = copy.deepcopy(net).eval()
-    for parameter in small.parameters():
-        parameter.requires_grad_(True)
+    small = _traceable_copy(net)
     example = torch.zeros(1, 3, net.arch.size, net.arch.size, device=net.mean.device)
     layers = _width_layers(small)
-    ratios = {layer: 1 - want / have for layer, want, have in zip(layers, goal, net.arch.widths, strict=True)}
+    # The library keeps int(have * (1 - ratio)) channels; the half channel keeps that from rounding below ``want``.
+    ratios = {
+        layer: 1 - min(have, want + 0.5) / have for layer, want, have in zip(layers, goal, net.arch.widths, strict=True)
+    }
     last = [m for m in small.head.modules() if isinstance(m, nn.Linear)][-1]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

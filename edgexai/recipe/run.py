@@ -20,6 +20,7 @@ from edgexai.config.load import LoadedRecipe
 from edgexai.errors import GateFailed, UserError
 from edgexai.recipe import REPORT, SOURCE_DIGEST, STAGES
 from edgexai.recipe.environment import machine
+from edgexai.recipe.evaluations import log_evaluation
 from edgexai.recipe.events import show
 from edgexai.recipe.faults import explained
 from edgexai.recipe.job import Job
@@ -126,7 +127,18 @@ def run_recipe(
             emit({"what": "run-start", "recipe": loaded.name, "nodes": len(nodes), "folder": str(folder)})
             store.clean()
             try:
-                outcomes = _execute(nodes, keys, again, store, emit, stages, device=device, data_root=data_root)
+                outcomes = _execute(
+                    nodes,
+                    keys,
+                    again,
+                    store,
+                    emit,
+                    stages,
+                    home=home,
+                    recipe=loaded.name,
+                    device=device,
+                    data_root=data_root,
+                )
                 gathered = gather(
                     folder,
                     loaded.name,
@@ -214,6 +226,8 @@ def _execute(
     emit: Progress,
     stages: Mapping[str, Entry],
     *,
+    home: Path,
+    recipe: str,
     device: str,
     data_root: Path | None,
 ) -> list[Outcome]:
@@ -225,6 +239,8 @@ def _execute(
         built = False
         if folder is None:
             emit({"what": "node-start", **place, "key": key})
+            if node.stage == "measure":
+                log_evaluation(home, recipe=recipe, arm=node.arm, data_key=keys["data"], key=key)
 
             def fill(out: Path, work: Path, node: Node = node) -> None:
                 inputs = {role: folders[name] for role, name in node.inputs.items()}

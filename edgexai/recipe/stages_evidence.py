@@ -149,7 +149,8 @@ def measure(job: Job) -> None:
 def latency(job: Job) -> None:
     """Time of one image and best throughput, every file of the arm interleaved in one run."""
     found, engines = _data(job), _engines(job)
-    images = next(iter(_test_splits(found).values())).take(np.arange(256)).as_float()
+    split = next(iter(_test_splits(found).values()))
+    images = split.take(np.arange(256) % len(split)).as_float()
     rows: list[Row] = []
     for artefact, timing in compare_latency(engines, images, batch=1, warmup=50, repeats=400).items():
         low, high = timing.median_interval_ms
@@ -244,7 +245,7 @@ def _write_rows(folder: Path, rows: list[Row]) -> None:
 def _measured(folder: Path, rows: list[Row]) -> list[Measured]:
     arm = rows[0].arm
     runtimes = {row.artefact: row.runtime for row in rows if row.metric == "clean_acc"}
-    split = next((row.split for row in rows if row.metric == "robust_acc"), "test")
+    split = next((row.split for row in rows if row.metric in ("robust_acc", "deletion_auc")), "test")
     with np.load(folder / "verdicts.npz", allow_pickle=False) as data:
         verdicts: dict[str, dict[str, Any]] = {}
         for key in data.files:

@@ -156,7 +156,7 @@ def beside(row: Row) -> list[str]:
     words = []
     if row.subject == "twin":
         words.append("twin")
-    if row.split != "test":
+    if row.split not in ("test", "none"):  # a size or a latency belongs to no split
         words.append(f"{row.split} split")
     return words
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -54,8 +54,9 @@ def load_checkpoint(
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata()
+            epoch, notes = int(metadata["epoch"]), json.loads(metadata["notes"])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
-    except (OSError, ValueError, RuntimeError):
+    except (OSError, LookupError, TypeError, ValueError, RuntimeError, SafetensorError):
         path.unlink()  # damaged by something else than us; training starts again
         return None
     net.load_state_dict({k[4:]: v for k, v in tensors.items() if k.startswith("net.")})
@@ -66,4 +67,4 @@ def load_checkpoint(
             state.setdefault(int(index), {})[name] = value
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
     extra = {k[6:]: v for k, v in tensors.items() if k.startswith("extra.")}
-    return int(metadata["epoch"]), extra, json.loads(metadata["notes"])
+    return epoch, extra, notes

@@ -40,7 +40,9 @@ class Feed:
 
     def gather(self, index: Tensor) -> Tensor:
         """Float images (B,3,H,W) in [0,1], channels_last."""
-        return self.images[index].permute(0, 3, 1, 2).float().div_(255)
+        # whole rows: index_select copies them as such, an index expression goes byte by byte
+        rows = self.images.flatten(1).index_select(0, index).view(len(index), *self.images.shape[1:])
+        return rows.permute(0, 3, 1, 2).float().div_(255)
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor, torch.Generator]]:
         """Yields (raw images, labels, index, generator); the generator serves every further draw of this batch."""

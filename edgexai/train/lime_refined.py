@@ -7,7 +7,9 @@ One step, on a batch whose flagged cells are replaced with probability ``mask_pr
 
 ``x_adv`` is FGSM with random start (step 1.25 eps), train mode throughout. The gradient that makes ``x_adv`` serves
 ``L_reg`` too: it is taken once, at the random start. ``lambda`` is set at the first step so that its term is
-``sensitivity_weight`` of the task loss. A weight of 0 switches its term, and its cost, off. Cells are replaced before
+``sensitivity_weight`` of the task loss. Differentiating through a gradient costs more than all else in a step, so
+``L_reg`` is taken on every fourth batch with four times its weight: the same in expectation, a quarter of the cost.
+A weight of 0 switches its term, and its cost, off. Cells are replaced before
 augmentation, where grid and image still agree; the map of flagged pixels moves along with the warp.
 
 Single-step adversarial training can collapse to zero accuracy under PGD within an epoch: PGD-10 on validation images
@@ -38,6 +40,7 @@ from edgexai.train.validate import robust_accuracy, twin_accuracy
 from edgexai.types import Progress, Split
 
 _VAL_STEPS, _VAL_IMAGES, _COLLAPSE = 10, 256, 0.5
+_PENALTY_EVERY = 4
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ def refine(
         found = flags[this_round]
         if found is None:
             if detection is None:
-                found = given[this_round]
+                found = given[min(this_round, len(given) - 1)]  # a collapsed run flagged in fewer rounds
             else:
                 net.eval()
                 found = detect(
@@ -111,7 +114,9 @@ def refine(
                 )
             write_flags(work, this_round, found)
             flags[this_round] = found
-        loss = _epoch(net, feed, optimiser, found.cells, epoch, epochs, settings, notes)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(epoch_seed(seed + 1, epoch))  # dropout draws from the global generator
+            loss = _epoch(net, feed, optimiser, found.cells, epoch, epochs, settings, notes)
         scalars = {"loss": loss, "val_acc": twin_accuracy(net, val), "flagged_share": float(found.cells.mean())}
         if settings.adversarial_weight:
             robust = robust_accuracy(net, watch, eps=settings.eps, steps=_VAL_STEPS, seed=seed)
@@ -157,7 +162,8 @@ def _epoch(
             raw = replace_cells(raw, here & chosen[:, None], how=settings.replace, colour=net.mean, generator=generator)
         marked = cells_to_pixels(here.float(), raw.shape[-1])
         images, marked = feed.augmented_with(raw, marked, generator)
-        loss = _loss(net, images, labels, marked, generator, settings, notes)
+        penalised = settings.sensitivity_weight > 0 and step % _PENALTY_EVERY == 0
+        loss = _loss(net, images, labels, marked if penalised else None, generator, settings, notes)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -171,14 +177,14 @@ def _loss(
     net: Network,
     images: Tensor,
     labels: Tensor,
-    marked: Tensor,
+    marked: Tensor | None,
     generator: torch.Generator,
     settings: RefineSettings,
     notes: dict[str, float],
 ) -> Tensor:
-    """The loss of the module docstring for one batch."""
+    """The loss of the module docstring for one batch; without L_reg where ``marked`` (N,1,H,W) is None."""
     alpha, eps = settings.adversarial_weight, settings.eps
-    if not alpha and not settings.sensitivity_weight:
+    if not alpha and marked is None:
         return F.cross_entropy(net(images), labels, label_smoothing=settings.label_smoothing)
     delta = torch.zeros_like(images)
     if alpha:
@@ -186,8 +192,9 @@ def _loss(
         delta = (noise.permute(0, 3, 1, 2) * 2 - 1) * eps
     start = (images + delta).clamp(0, 1).requires_grad_(True)
     # summed, not averaged: each image's gradient is then its own, whatever the batch size
-    start_loss = F.cross_entropy(net(start), labels, reduction="sum")
-    (gradient,) = torch.autograd.grad(start_loss, start, create_graph=settings.sensitivity_weight > 0)
+    start_logits = net(start)
+    start_loss = F.cross_entropy(start_logits, labels, reduction="sum")
+    (gradient,) = torch.autograd.grad(start_loss, start, create_graph=marked is not None)
     if alpha:
         step = (start.detach() - images + 1.25 * eps * gradient.detach().sign()).clamp(-eps, eps)
         attacked = (images + step).clamp(0, 1)
@@ -197,12 +204,12 @@ def _loss(
         task = F.cross_entropy(logits, labels, label_smoothing=smooth)
         loss = (task + alpha * F.cross_entropy(attacked_logits, labels, label_smoothing=smooth)) / (1 + alpha)
     else:
-        task = loss = start_loss / len(images)
-    if settings.sensitivity_weight:
+        task = loss = F.cross_entropy(start_logits, labels, label_smoothing=settings.label_smoothing)
+    if marked is not None:
         count = marked.sum((1, 2, 3))
         per_image = (gradient.square() * marked).sum((1, 2, 3)) / count.clamp(min=1)
         penalty = per_image.sum() / (count > 0).sum().clamp(min=1)
         if notes["lambda"] < 0 and float(penalty.detach()) > 0:
             notes["lambda"] = settings.sensitivity_weight * float(task.detach()) / float(penalty.detach())
-        loss = loss + max(notes["lambda"], 0.0) * penalty
+        loss = loss + max(notes["lambda"], 0.0) * _PENALTY_EVERY * penalty
     return loss

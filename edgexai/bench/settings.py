@@ -1,0 +1,55 @@
+"""How much of everything is run: the full bench for a quiet machine, and a quick look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class BenchSettings:
+    """Sizes and counts.
+
+    Attributes:
+        rounds: of the families that time seconds of work (epoch, data, lime).
+        batch_size: of training.
+        segment_batches: batches of one timed piece of an epoch.
+        signs_per_class: rendered training images, where GTSRB is not on this machine.
+        data_images: images written to the folder that torchvision reads.
+        lime_images, lime_samples, lime_cells: images per round, masks per image, grid cells per side.
+        networks: for latencies.
+        single_repeats, batch_repeats: timed calls at batch 1, and at larger batches.
+        batches: sizes among which the best is looked for.
+        large_batch: of the int8 family.
+        calibration_images: for int8; random, as only speed is looked at.
+        startup_runs: subprocesses.
+    """
+
+    rounds: int = 9
+    batch_size: int = 64
+    segment_batches: int = 30
+    signs_per_class: int = 60
+    data_images: int = 1920
+    lime_images: int = 2
+    lime_samples: int = 1000
+    lime_cells: int = 8
+    networks: tuple[str, ...] = ("signnet", "resnet18")
+    single_repeats: int = 60
+    batch_repeats: int = 9
+    batches: tuple[int, ...] = (8, 32, 64)
+    large_batch: int = 64
+    calibration_images: int = 32
+    startup_runs: int = 15
+
+
+FULL = BenchSettings()
+QUICK = BenchSettings(
+    rounds=3,
+    segment_batches=15,
+    data_images=960,
+    lime_images=1,
+    single_repeats=20,
+    batch_repeats=3,
+    batches=(32,),
+    large_batch=32,
+    startup_runs=7,
+)
