@@ -83,7 +83,9 @@ class Split:
 
     def as_float(self) -> Images:
         """(N,3,H,W) float32 in [0,1]."""
-        return np.ascontiguousarray(self.images.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(255)
+        planes = np.ascontiguousarray(self.images.transpose(0, 3, 1, 2), dtype=np.float32)
+        planes /= np.float32(255)
+        return planes
 
     def relevance(self) -> NDArray[np.bool_] | None:
         """(N,H,W) True on the sign: the exact mask, else the box, else None."""

@@ -72,7 +72,7 @@ def data_path_over_torchvision(workshop: Workshop) -> list[Line]:
     split = train.take(np.sort(chosen))
     folder = workshop.folder / "images"
     write_folder(split, folder)
-    feed = Feed(split, batch_size=settings.batch_size, augment="sign", seed=SEED, device="cpu")
+    feed = Feed(split, batch_size=settings.batch_size, augment="sign", strength=1.0, seed=SEED, device="cpu")
     loader = torchvision_loader(folder, size=SIZE, batch_size=feed.batch_size)
     ours, theirs = (workshop.net("signnet").to(memory_format=torch.channels_last).train() for _ in range(2))
     our_optimiser, their_optimiser = (sgd(net, weight_decay=5e-4) for net in (ours, theirs))

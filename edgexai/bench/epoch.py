@@ -59,7 +59,9 @@ def ready_batches(feed: Feed, n: int) -> Sequence[tuple[Tensor, Tensor]]:
 def epoch_over_steps(workshop: Workshop) -> list[Line]:
     """One line: signnet, our loop over pure steps."""
     settings, found = workshop.settings, workshop.dataset
-    feed = Feed(found.splits["train"], batch_size=settings.batch_size, augment="sign", seed=SEED, device="cpu")
+    feed = Feed(
+        found.splits["train"], batch_size=settings.batch_size, augment="sign", strength=1.0, seed=SEED, device="cpu"
+    )
     batches = min(settings.segment_batches, len(feed))
     ready = ready_batches(feed, batches)
     ours, theirs = (workshop.net("signnet").to(memory_format=torch.channels_last).train() for _ in range(2))

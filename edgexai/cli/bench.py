@@ -37,6 +37,9 @@ def bench(
     if name is not None:
         check_family(name)
     about = versions()
+    if float(about["load"]) > 0.5:
+        # threads that wait for each other lose ten-fold to a busy core: seen, and not seen in the ratio's interval
+        print(f"load {about['load']}: the machine is busy; these figures are not to be quoted", file=sys.stderr)
     total = 1 if name else len(FAMILIES)
     done = iter(range(1, total + 1))
     lines = run_bench(

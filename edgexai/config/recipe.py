@@ -65,6 +65,7 @@ class TrainTable(Table):
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     label_smoothing: Fraction01 = 0.0
     augment: Literal["sign", "none"] = Field("sign", description="'sign' never flips: a flip changes the class")
+    augment_strength: Fraction01 = Field(1.0, description="scales every range of the augmentation")
 
 
 class RefineTable(Table):
@@ -93,6 +94,7 @@ class RefineTable(Table):
     sensitivity_weight: Annotated[float, Field(ge=0)] = Field(0.1, description="share of the task loss at the start")
     adversarial_weight: Annotated[float, Field(ge=0)] = Field(1.0, description="alpha of the adversarial term")
     eps: Eps = Field("8/255", description="of the adversarial term")
+    augment_strength: Fraction01 = Field(0.5, description="weaker than natural training's: attacks augment already")
     control: Literal["random_masks", "none"] = Field("random_masks", description="same budget with random cells")
 
 
@@ -104,6 +106,7 @@ class PruneTable(Table):
     macs_ratio: Annotated[float, Field(gt=0, le=1)] = Field(0.5, description="of the dense network's MACs, at most")
     round_to: Positive = Field(16, description="widths become multiples of this")
     finetune_epochs: Annotated[int, Field(ge=0)] = 4
+    augment_strength: Fraction01 = Field(1.0, description="of the fine-tuning; after [refine], refine.augment_strength")
     batch_size: Positive = 64
     lr: Annotated[float, Field(gt=0)] = 0.05
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4

@@ -190,8 +190,9 @@ def compare(job: Job) -> None:
         (("control", "fp32"), ("natural", "fp32"), "natural"),
         (("pruned", "fp32"), ("refined" if ("refined", "fp32") in by_name else "natural", "fp32"), "before pruning"),
         ((final, "int8-tensorrt"), (final, "fp32"), "fp32"),
-        ((final, "int8-tensorrt"), ("natural", "fp32"), "natural fp32"),
     ]
+    if final != "natural":
+        pairs.append(((final, "int8-tensorrt"), ("natural", "fp32"), "natural fp32"))
     for one, other, against in pairs:
         if one in by_name and other in by_name:
             rows += difference_rows(by_name[one], by_name[other], against=against, seed=job.seed)

@@ -180,6 +180,7 @@ def _natural_settings(table: Mapping[str, Any], epochs: int) -> NaturalSettings:
         weight_decay=table["weight_decay"],
         label_smoothing=table["label_smoothing"],
         augment=table["augment"],
+        augment_strength=table["augment_strength"],
     )
 
 
@@ -196,6 +197,7 @@ def _refine_settings(table: Mapping[str, Any]) -> RefineSettings:
         adversarial_weight=table["adversarial_weight"],
         eps=pixels(table["eps"]),
         augment=table["augment"],
+        augment_strength=table["augment_strength"],
         label_smoothing=table["label_smoothing"],
     )
 

@@ -14,20 +14,21 @@ _CONTRAST, _BRIGHTNESS, _TINT = 0.5, 0.2, 0.1
 
 
 def augment_sign(
-    images: Tensor, generator: torch.Generator, *, marked: Tensor | None = None
+    images: Tensor, generator: torch.Generator, *, strength: float = 1.0, marked: Tensor | None = None
 ) -> tuple[Tensor, Tensor | None]:
     """A randomly warped and re-lit copy.
 
     Args:
         images: (N,3,H,W) in [0,1]; not modified.
         generator: CPU generator; all draws come from it.
+        strength: scales every range; 0 changes nothing.
         marked: (N,1,H,W) float 0/1 map that moves with the pixels (nearest), e.g. flagged cells.
 
     Returns:
         (N,3,H,W) in [0,1], channels_last; and the moved map, or None.
     """
     n, _, height, width = images.shape
-    draws = (torch.rand(n, 13, generator=generator) * 2 - 1).to(images.device)
+    draws = (torch.rand(n, 13, generator=generator) * 2 - 1).mul_(strength).to(images.device)
     grid = _grid(draws[:, :8], height, width)
     warped = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
     moved = None

@@ -24,11 +24,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from edgexai.errors import UserError
 from edgexai.explain.lime import lime_repeats
 from edgexai.models.base import Network
 from edgexai.train.cells import cell_index, cell_mean, coverage
 from edgexai.types import Images, Logits, Predict, Split
 
+_LEAST = 1e-6  # of |beta|, a change of probability: below it is rounding noise, not importance
 _OUTSIDE = 0.25  # a cell with less than this share on the sign counts as background
 
 
@@ -126,12 +128,13 @@ def detect(
     sensitivity = _sensitivity(net, sample, settings.grid)
     important = strength > np.quantile(strength, settings.importance_quantile, axis=1, keepdims=True)
     sensitive = sensitivity > np.quantile(sensitivity, settings.sensitivity_quantile, axis=1, keepdims=True)
-    unstable = std / (strength + 1e-3 * strength.max(1, keepdims=True)) > settings.instability
+    unstable = std > settings.instability * (strength + 1e-3 * strength.max(1, keepdims=True))
     outside_all = _outside(split, settings)
     if outside_all is None:
         candidate = (important & unstable) | _stays_put(mean, sample.labels, classes, settings)
     else:
         candidate = (important | sensitive) & outside_all[chosen]
+    candidate &= strength > _LEAST
     flagged = _cap(candidate, strength, int(settings.max_flagged * settings.grid**2))
     frequency = np.zeros((classes, settings.grid**2), np.float32)
     for label in np.unique(sample.labels):
@@ -177,7 +180,11 @@ def _outside(split: Split, settings: DetectSettings) -> NDArray[np.bool_] | None
         return None
     relevant = split.masks if settings.relevance == "mask" else Split.relevance(_without_masks(split))
     if relevant is None:
-        return None
+        wanted = "masks" if settings.relevance == "mask" else "boxes"
+        raise UserError(
+            f'refine.relevance = "{settings.relevance}": the {split.name} split has no {wanted}',
+            next_step='set refine.relevance = "none"',
+        )
     return coverage(relevant, settings.grid) < _OUTSIDE
 
 

@@ -18,7 +18,8 @@ from edgexai.types import Split
 
 def epoch_seed(seed: int, epoch: int) -> int:
     """One well-mixed 63-bit seed per (seed, epoch)."""
-    return int(np.random.SeedSequence([seed, epoch]).generate_state(2, np.uint32).astype(np.uint64) @ [1, 2**31])
+    low, high = np.random.SeedSequence([seed, epoch]).generate_state(2, np.uint32).tolist()
+    return (int(high) >> 1) << 32 | int(low)
 
 
 class Feed:
@@ -28,12 +29,14 @@ class Feed:
         split: images stay uint8 NHWC in memory; NHWC permuted is channels_last, so no copy is made for layout.
         batch_size: the last, smaller batch of an epoch is dropped (batch norm would see too few images).
         augment: "sign" or "none".
+        strength: of the augmentation, see ``augment_sign``.
     """
 
-    def __init__(self, split: Split, *, batch_size: int, augment: str, seed: int, device: str) -> None:
+    def __init__(self, split: Split, *, batch_size: int, augment: str, strength: float, seed: int, device: str) -> None:
         self.images = torch.from_numpy(split.images).to(device)
         self.labels = torch.from_numpy(split.labels).to(device)
         self.batch_size, self.augment, self.seed = min(batch_size, len(split)), augment, seed
+        self.strength = strength
 
     def __len__(self) -> int:
         return len(self.labels) // self.batch_size
@@ -54,11 +57,13 @@ class Feed:
 
     def augmented(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """The batch warped and re-lit, or as it is, by this feed's setting."""
-        return augment_sign(images, generator)[0] if self.augment == "sign" else images
+        if self.augment != "sign":
+            return images
+        return augment_sign(images, generator, strength=self.strength)[0]
 
     def augmented_with(self, images: Tensor, marked: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """The same, and a (N,1,H,W) 0/1 map moved along with the pixels."""
         if self.augment != "sign":
             return images, marked
-        warped, moved = augment_sign(images, generator, marked=marked)
+        warped, moved = augment_sign(images, generator, strength=self.strength, marked=marked)
         return warped, marked if moved is None else moved

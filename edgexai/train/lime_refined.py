@@ -58,6 +58,7 @@ class RefineSettings:
     adversarial_weight: float
     eps: float
     augment: str = "sign"
+    augment_strength: float = 1.0
     label_smoothing: float = 0.0
 
 
@@ -89,7 +90,14 @@ def refine(
     net.to(memory_format=torch.channels_last)
     device = str(net.mean.device)
     optimiser = sgd(net, weight_decay=settings.weight_decay)
-    feed = Feed(train, batch_size=settings.batch_size, augment=settings.augment, seed=seed, device=device)
+    feed = Feed(
+        train,
+        batch_size=settings.batch_size,
+        augment=settings.augment,
+        strength=settings.augment_strength,
+        seed=seed,
+        device=device,
+    )
     watch = val.take(np.sort(np.random.default_rng([seed, 3]).permutation(len(val))[:_VAL_IMAGES]))
     restored = load_checkpoint(work, net=net, optimiser=optimiser)
     first, best, notes = restored if restored else (0, {}, {"lambda": -1.0, "best": 0.0, "collapsed": 0.0})

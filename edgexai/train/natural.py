@@ -28,6 +28,7 @@ class NaturalSettings:
     weight_decay: float
     label_smoothing: float = 0.0
     augment: str = "sign"
+    augment_strength: float = 1.0
 
 
 def fit_natural(
@@ -54,7 +55,14 @@ def fit_natural(
     net.to(memory_format=torch.channels_last)
     optimiser = sgd(net, weight_decay=settings.weight_decay)
     device = str(net.mean.device)
-    feed = Feed(train, batch_size=settings.batch_size, augment=settings.augment, seed=seed, device=device)
+    feed = Feed(
+        train,
+        batch_size=settings.batch_size,
+        augment=settings.augment,
+        strength=settings.augment_strength,
+        seed=seed,
+        device=device,
+    )
     restored = load_checkpoint(work, net=net, optimiser=optimiser)
     first = restored[0] if restored else 0
     total = settings.epochs * len(feed)

@@ -101,7 +101,7 @@ def test_the_marked_map_moves_with_the_pixels() -> None:
 
 
 def test_an_epoch_follows_from_seed_and_epoch() -> None:
-    feeds = [Feed(split(), batch_size=6, augment="sign", seed=seed, device="cpu") for seed in (0, 0, 1)]
+    feeds = [Feed(split(), batch_size=6, augment="sign", strength=1.0, seed=seed, device="cpu") for seed in (0, 0, 1)]
 
     def epoch(feed: Feed, number: int) -> list[int]:
         return [int(i) for _, _, index, _ in feed.epoch(number) for i in index]
@@ -118,7 +118,9 @@ def test_an_epoch_follows_from_seed_and_epoch() -> None:
 
 def test_batches_are_the_images_of_their_index() -> None:
     data = split()
-    for raw, labels, index, draws in Feed(data, batch_size=7, augment="none", seed=0, device="cpu").epoch(0):
+    for raw, labels, index, draws in Feed(data, batch_size=7, augment="none", strength=1.0, seed=0, device="cpu").epoch(
+        0
+    ):
         assert np.array_equal(raw.numpy(), data.take(index.numpy()).as_float())
         assert np.array_equal(labels.numpy(), data.labels[index.numpy()])
         assert raw.is_contiguous(memory_format=torch.channels_last)
@@ -126,12 +128,12 @@ def test_batches_are_the_images_of_their_index() -> None:
 
 
 def test_a_feed_smaller_than_its_batch_still_trains() -> None:
-    feed = Feed(split(5), batch_size=64, augment="none", seed=0, device="cpu")
+    feed = Feed(split(5), batch_size=64, augment="none", strength=1.0, seed=0, device="cpu")
     assert [len(raw) for raw, *_ in feed.epoch(0)] == [5]
 
 
 def test_augment_none_is_the_identity() -> None:
-    feed = Feed(split(), batch_size=4, augment="none", seed=0, device="cpu")
+    feed = Feed(split(), batch_size=4, augment="none", strength=1.0, seed=0, device="cpu")
     images = torch.rand(4, 3, 16, 16, generator=generator())
     assert feed.augmented(images, generator()) is images
     marked = torch.zeros(4, 1, 16, 16)
