@@ -10,8 +10,9 @@ quickstart: $(BIN)/edgexai
 	$(BIN)/edgexai recipe run quickstart
 
 $(BIN)/edgexai:
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet .
+	@echo "installing into $(VENV): PyTorch is large, this takes some minutes the first time"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check .
 
 install-dev:
 	$(PYTHON) -m venv $(VENV)

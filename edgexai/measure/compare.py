@@ -60,7 +60,7 @@ def road_rows(measured: Sequence[Measured], *, seed: int) -> list[Row]:
         names = sorted({name.split("/")[1] for name in m.verdicts if name.startswith("road/") and name.count("/") == 2})
         anything = bool(common.any())  # without a single image the gaps are still there to say so
         for level, right in zip(LEVELS if anything else (), random if anything else (), strict=True):
-            detail: Detail = {"explainer": "none", "order": "random", "removed": level}
+            detail: Detail = {"order": "random", "removed": level}
             rows.append(accuracy_row(right, **words, metric="road_acc", detail=detail))
         for name in names:
             if name == "none":

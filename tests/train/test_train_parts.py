@@ -325,3 +325,17 @@ def test_coverage() -> None:
     relevant[1, 3:5, 0] = True
     got = coverage(relevant, 2)
     assert got.tolist() == [[1, 0, 0, 0], [1 / 16, 0, 1 / 16, 0]]
+
+
+def test_augmentation_of_no_strength_changes_nothing() -> None:
+    images = torch.rand(5, 3, 16, 16, generator=generator())
+    out, _ = augment_sign(images, generator(4), strength=0.0)
+    torch.testing.assert_close(out, images, atol=2e-6, rtol=0)
+
+
+def test_weaker_augmentation_moves_less() -> None:
+    images = torch.rand(32, 3, 16, 16, generator=generator())
+    far, near = (
+        (augment_sign(images, generator(4), strength=strength)[0] - images).abs().mean() for strength in (1.0, 0.25)
+    )
+    assert near < 0.7 * far
