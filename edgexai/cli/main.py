@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 NOUNS = {
     "recipe": "Recipes: list, show, copy, check, run.",
     "data": "Data sets: list, fetch, check.",
+    "measure": "Measure an ONNX engine on a data set's test split.",
     "report": "Make a run's report again from its rows.",
     "bench": "The speed claims, side by side with the peers.",
     "doctor": "What this machine can do, what is missing, what would install it.",

@@ -1,6 +1,7 @@
 """The folder a reader opens: ``runs/<recipe>/<12 hex>/`` gathers rows, gates and pictures of the stored entries.
 
-Pictures are copied, not linked: an edit there must not reach the store. Every file is written aside and renamed.
+Pictures and the deployed engine are copied, not linked: an edit there must not reach the store. Every file is written
+aside and renamed.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from edgexai import __version__
 from edgexai.config.recipe import Recipe
 from edgexai.recipe.entry_lock import EntryLock
 from edgexai.recipe.lock import LOCK, Outcome, lock_contents
+from edgexai.recipe.plan import final_arm
 from edgexai.recipe.verify import file_digest
 
 ROWS, GATES, PAGE = "measurements.jsonl", "gates.json", "report.html"
+ENGINES = "engine"
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,9 @@ def gather(
     gates = _gates(outcomes)
     contents = {ROWS: rows, GATES: json.dumps(gates, indent=1).encode() + b"\n"}
     pictures = {f"pictures/{p.name}": p for o in outcomes for p in sorted((o.folder / "pictures").glob("*.npz"))}
+    copies = {**pictures, **_engines(outcomes, final_arm(recipe))}
     files = {rel: hashlib.sha256(data).hexdigest() for rel, data in contents.items()}
-    files.update({rel: file_digest(path) for rel, path in pictures.items()})
+    files.update({rel: file_digest(path) for rel, path in copies.items()})
     count = len(rows.splitlines())
     reported = count > 0 or bool(pictures)
     with EntryLock(folder.parent / f"{folder.name}.lock", shared=False, on_wait=lambda: None):
@@ -80,12 +84,12 @@ def gather(
         if changed:
             # The old page goes first: a kill in between must not leave it beside newer numbers.
             (folder / PAGE).unlink(missing_ok=True)
-            for old in (folder / "pictures").glob("*"):
-                if f"pictures/{old.name}" not in pictures:
+            for old in (*(folder / "pictures").glob("*"), *(folder / ENGINES).glob("*")):
+                if str(old.relative_to(folder)) not in copies:
                     old.unlink()
             for rel, data in contents.items():
                 _write(folder / rel, data)
-            for rel, path in pictures.items():
+            for rel, path in copies.items():
                 _write(folder / rel, path.read_bytes())
             lock = lock_contents(name, recipe, outcomes, run=run, device=device, files=files)
             _write(folder / LOCK, json.dumps(lock, indent=1, ensure_ascii=False).encode() + b"\n")
@@ -95,6 +99,16 @@ def gather(
         if complete:
             _point(folder.parent / "latest", folder.name)
     return Gathered(count, tuple(gates), changed)
+
+
+def _engines(outcomes: Sequence[Outcome], arm: str) -> dict[str, Path]:
+    """The files that are deployed: the final arm's ONNX in every flavour it was exported in."""
+    return {
+        f"{ENGINES}/{path.name}": path
+        for outcome in outcomes
+        if outcome.node.stage == "export" and outcome.node.arm == arm
+        for path in sorted(outcome.folder.glob("*.onnx"))
+    }
 
 
 def _rows(outcomes: Sequence[Outcome]) -> bytes:

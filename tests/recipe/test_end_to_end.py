@@ -105,6 +105,29 @@ def test_the_run_folder_is_complete(calm: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RUNS)
+def test_the_deployed_engine_lies_in_the_run_folder(calm: Path, name: str) -> None:
+    folder = folder_of(calm, name) / "engine"
+    assert {p.name for p in folder.iterdir()} == {"fp32.onnx", "int8-tensorrt.onnx", "int8-x86.onnx"}
+    sizes = {row["artefact"]: row["value"] for row in rows_of(calm, name) if row["metric"] == "size_bytes"}
+    assert (folder / "int8-tensorrt.onnx").stat().st_size == sizes["int8-tensorrt"]
+
+
+def test_an_engine_is_measured_on_another_data_set(calm: Path, tmp_path: Path) -> None:
+    out = tmp_path / "rows.jsonl"
+    code = "import sys; from edgexai.cli.main import main; sys.exit(main())"
+    words = [sys.executable, "-c", code, "measure", "natural_signs", "--data", "signs", "--out", str(out)]
+    done = subprocess.run(words, env=environment(calm), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    whole = next(row for row in rows if row["metric"] == "clean_acc")
+    per_class = [row for row in rows if row["metric"] == "class_acc"]
+    assert len(per_class) == 43
+    assert sum(row["n"] for row in per_class) == whole["n"]
+    assert sum(row["value"] * row["n"] for row in per_class) == pytest.approx(whole["value"] * whole["n"])
+    assert whole["detail"]["trained_on"] == "signs"
+
+
+@pytest.mark.parametrize("name", RUNS)
 def test_every_headline_metric_has_a_row(calm: Path, name: str) -> None:
     rows = rows_of(calm, name)
     last = "natural" if name == "natural_signs" else "pruned" if name.startswith("pruned") else "refined"
