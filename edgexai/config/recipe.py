@@ -95,6 +95,9 @@ class RefineTable(Table):
     adversarial_weight: Annotated[float, Field(ge=0)] = Field(1.0, description="alpha of the adversarial term")
     eps: Eps = Field("8/255", description="of the adversarial term")
     augment_strength: Fraction01 = Field(0.5, description="weaker than natural training's: attacks augment already")
+    weight_average: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.999, description="decay per step of the averaged weights that are kept; 0 switches averaging off"
+    )
     control: Literal["random_masks", "none"] = Field("random_masks", description="same budget with random cells")
 
 

@@ -199,6 +199,7 @@ def _refine_settings(table: Mapping[str, Any]) -> RefineSettings:
         augment=table["augment"],
         augment_strength=table["augment_strength"],
         label_smoothing=table["label_smoothing"],
+        weight_average=table["weight_average"],
     )
 
 

@@ -12,6 +12,8 @@ One step, on a batch whose flagged cells are replaced with probability ``mask_pr
 A weight of 0 switches its term, and its cost, off. Cells are replaced before
 augmentation, where grid and image still agree; the map of flagged pixels moves along with the warp.
 
+What is validated, explained and returned is a moving average of the weights, which overfits adversarial images less.
+
 Single-step adversarial training can collapse to zero accuracy under PGD within an epoch: PGD-10 on validation images
 after every epoch finds that, the weights before the collapse are restored, and training ends there.
 """
@@ -30,6 +32,7 @@ from torch import Tensor
 
 from edgexai.errors import UserError
 from edgexai.models.base import Network
+from edgexai.train.average import WeightAverage
 from edgexai.train.cells import cells_to_pixels, replace_cells
 from edgexai.train.checkpoint import load_checkpoint, save_checkpoint
 from edgexai.train.detect import DetectSettings, Flags, detect, random_cells
@@ -60,6 +63,7 @@ class RefineSettings:
     augment: str = "sign"
     augment_strength: float = 1.0
     label_smoothing: float = 0.0
+    weight_average: float = 0.0
 
 
 def refine(
@@ -100,7 +104,10 @@ def refine(
     )
     watch = val.take(np.sort(np.random.default_rng([seed, 3]).permutation(len(val))[:_VAL_IMAGES]))
     restored = load_checkpoint(work, net=net, optimiser=optimiser)
-    first, best, notes = restored if restored else (0, {}, {"lambda": -1.0, "best": 0.0, "collapsed": 0.0})
+    first, averaged, notes = restored if restored else (0, {}, {"lambda": -1.0, "best": 0.0, "collapsed": 0.0})
+    average = WeightAverage(net, decay=settings.weight_average)
+    if averaged:
+        average.load(averaged)
     epochs, flags = settings.rounds * settings.epochs, [read_flags(work, r) for r in range(settings.rounds)]
     for epoch in range(first, epochs):
         if notes["collapsed"]:
@@ -111,9 +118,8 @@ def refine(
             if detection is None:
                 found = given[min(this_round, len(given) - 1)]  # a collapsed run flagged in fewer rounds
             else:
-                net.eval()
                 found = detect(
-                    net,
+                    average.network(net),
                     train,
                     classes=net.arch.classes,
                     settings=detection,
@@ -122,22 +128,23 @@ def refine(
                 )
             write_flags(work, this_round, found)
             flags[this_round] = found
+        healthy = {k: v.clone() for k, v in average.state.items()}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(epoch_seed(seed + 1, epoch))  # dropout draws from the global generator
-            loss = _epoch(net, feed, optimiser, found.cells, epoch, epochs, settings, notes)
-        scalars = {"loss": loss, "val_acc": twin_accuracy(net, val), "flagged_share": float(found.cells.mean())}
+            loss = _epoch(net, feed, optimiser, average, found.cells, epoch, epochs, settings, notes)
+        shown = average.network(net)
+        scalars = {"loss": loss, "val_acc": twin_accuracy(shown, val), "flagged_share": float(found.cells.mean())}
         if settings.adversarial_weight:
-            robust = robust_accuracy(net, watch, eps=settings.eps, steps=_VAL_STEPS, seed=seed)
+            robust = robust_accuracy(shown, watch, eps=settings.eps, steps=_VAL_STEPS, seed=seed)
             scalars["val_robust_acc"] = robust
-            if robust < _COLLAPSE * notes["best"] and best:
-                net.load_state_dict(best)
+            if robust < _COLLAPSE * notes["best"]:
+                average.load(healthy)
                 notes["collapsed"] = float(epoch + 1)
-            else:
-                best = {k: v.detach().clone() for k, v in net.state_dict().items()}
-                notes["best"] = max(robust, notes["best"])
-        save_checkpoint(work, epoch=epoch + 1, net=net, optimiser=optimiser, extra=best, notes=notes)
+            notes["best"] = max(robust, notes["best"])
+        save_checkpoint(work, epoch=epoch + 1, net=net, optimiser=optimiser, extra=average.state, notes=notes)
         event = {"what": "epoch", "done": epoch + 1, "total": epochs, "step": epoch + 1, "scalars": scalars}
         progress(event | ({"collapsed": True} if notes["collapsed"] else {}))
+    net.load_state_dict(average.state)
     net.eval()
     return [f for f in flags if f is not None]
 
@@ -151,6 +158,7 @@ def _epoch(
     net: Network,
     feed: Feed,
     optimiser: torch.optim.Optimizer,
+    average: WeightAverage,
     cells: NDArray[np.bool_],
     epoch: int,
     epochs: int,
@@ -175,6 +183,7 @@ def _epoch(
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
+        average.update(net, epoch * len(feed) + step)
         loss_sum += loss.detach()
     if not torch.isfinite(loss_sum):
         raise UserError("refinement diverged: the loss is not finite", next_step="lower refine.lr")
