@@ -100,7 +100,7 @@ def test_the_timed_loop_is_the_training_loop(workshop: Workshop, tmp_path: Path)
     settings = NaturalSettings(epochs=2, batch_size=16, lr=0.05, weight_decay=5e-4)
     real, timed = (workshop.net("signnet").to(memory_format=torch.channels_last) for _ in range(2))
     fit_natural(real, train, train, settings=settings, seed=3, work=tmp_path, progress=lambda event: None)
-    feed = Feed(train, batch_size=16, augment="sign", seed=3, device="cpu")
+    feed = Feed(train, batch_size=16, augment="sign", strength=1.0, seed=3, device="cpu")
     optimiser = sgd(timed, weight_decay=5e-4)
     for epoch in range(2):
         natural_batches(timed.train(), optimiser, feed, epoch=epoch, epochs=2, batches=len(feed), lr=0.05)
@@ -109,7 +109,7 @@ def test_the_timed_loop_is_the_training_loop(workshop: Workshop, tmp_path: Path)
 
 
 def test_pure_steps_train_on_every_batch(workshop: Workshop) -> None:
-    feed = Feed(workshop.dataset.splits["train"], batch_size=16, augment="sign", seed=0, device="cpu")
+    feed = Feed(workshop.dataset.splits["train"], batch_size=16, augment="sign", strength=1.0, seed=0, device="cpu")
     ready = ready_batches(feed, 3)
     assert [tuple(images.shape) for images, _ in ready] == [(16, 3, 32, 32)] * 3
     assert not torch.equal(ready[0][0], ready[1][0])
@@ -128,7 +128,7 @@ def test_both_data_paths_give_the_same_images(workshop: Workshop, tmp_path: Path
     peers: list[tuple[int, bytes]] = []
     for images, labels in loader:
         peers += [(int(k), image.numpy().tobytes()) for image, k in zip(images, labels, strict=True)]
-    feed = Feed(split, batch_size=16, augment="none", seed=0, device="cpu")
+    feed = Feed(split, batch_size=16, augment="none", strength=1.0, seed=0, device="cpu")
     own: list[tuple[int, bytes]] = []
     for raw, labels, _, generator in feed.epoch(0):
         images = feed.augmented(raw, generator).contiguous()

@@ -107,7 +107,9 @@ def test_fp32_is_the_twin(name: str, tmp_path: Path) -> None:
         assert got.shape == expected.shape == (n, CLASSES)
         assert got.dtype == np.float32
         assert np.abs(expected - got).max() <= 1e-4 * max(1.0, np.abs(expected).max())
-    assert expected.std(0).max() > 1e-3  # the images do not all give one answer
+    spread = expected.std(0).max()
+    assert spread > 1e-4  # the images do not all give one answer ...
+    assert np.abs(expected - got).max() <= 0.02 * spread  # ... and the file tells them apart as the twin does
     assert engine.outputs == (["logits", "saliency"] if name in POOLED else ["logits"])
     graph = onnx.load(path).graph
     assert not [n.op_type for n in graph.node if n.op_type == "BatchNormalization"]  # folded

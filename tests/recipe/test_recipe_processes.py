@@ -118,7 +118,7 @@ def test_ctrl_c(tmp_path: Path) -> None:
 
 def test_recomputing_waits_for_readers(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    reader = start(home, "bare", sleep={"train": 0.3})
+    reader = start(home, "bare", sleep={"train": 1.0})
     wait_for(lambda: "step train 0" in calls(home))
     writer = start(home, "bare", "-", "data")  # wants to drop the data that the other trains on
     (code, _, err), (other, _, said) = finish(reader), finish(writer)
