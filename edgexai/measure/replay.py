@@ -65,7 +65,7 @@ def replay_clean(who: Subject, splits: Mapping[str, Split], twin: Mapping[str, L
         out.rows.append(accuracy_row(right, **words, split=name, detail={"output": output_kind(logits)}))
         if name in twin:
             same = decision_agreement(twin[name], logits)
-            out.rows.append(accuracy_row(same, **words, metric="agreement", split=name, control="rebuilding noise"))
+            out.rows.append(accuracy_row(same, **words, metric="agreement", split=name))
             drift = np.abs(twin[name] - logits)
             detail: dict[str, str | int | float] = {"statistic": "mean", "largest": float(drift.max())}
             mean = drift.mean(1).astype(np.float64)
