@@ -48,10 +48,12 @@ class Workshop:
     def dataset(self) -> Dataset:
         """GTSRB where it is on this machine, else rendered signs; ``dataset.name`` says which."""
         try:
-            table = DataTable(name="gtsrb", size=SIZE, validation=0.1, per_class=None)
+            table = DataTable(name="gtsrb", size=SIZE, validation=0.1, per_class=None, rendered=0)
             return load_dataset(table, seed=SEED, data_root=self._data_root)
         except MissingCapability:
-            table = DataTable(name="signs", size=SIZE, validation=0.1, per_class=self.settings.signs_per_class)
+            table = DataTable(
+                name="signs", size=SIZE, validation=0.1, per_class=self.settings.signs_per_class, rendered=0
+            )
             return load_dataset(table, seed=SEED)
 
     def net(self, name: str) -> Network:

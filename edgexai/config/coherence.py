@@ -17,6 +17,8 @@ def incoherences(recipe: Recipe) -> list[str]:
     rendered = data.name in _RENDERED
     if data.per_class is not None and not rendered:
         faults.append(f'data.per_class: only rendered data has it ({", ".join(_RENDERED)}), not "{data.name}"')
+    if data.rendered and data.name != "gtsrb":
+        faults.append(f'data.rendered: rendered signs show the classes of "gtsrb", not of "{data.name}"; leave it out')
     if recipe.refine and recipe.refine.relevance == "mask" and not rendered:
         faults.append(f'refine.relevance = "mask": "{data.name}" has no masks, only boxes; allowed: "roi", "none"')
     pooled = model.name in _POOLED_HEAD

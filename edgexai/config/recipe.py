@@ -46,6 +46,9 @@ class DataTable(Table):
     size: Annotated[int, Field(ge=16, le=256)] = Field(32, description="side of the square input, pixels")
     validation: Annotated[float, Field(gt=0, lt=0.5)] = Field(0.1, description="share of tracks held out, per class")
     per_class: Positive | None = Field(None, description="rendered training images per class; only for rendered data")
+    rendered: Annotated[int, Field(ge=0)] = Field(
+        0, description="rendered images per class added to the photographs that train; never to val or test"
+    )
 
 
 class ModelTable(Table):
@@ -63,7 +66,10 @@ class TrainTable(Table):
     batch_size: Positive = 64
     lr: Annotated[float, Field(gt=0)] = 0.2
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
-    label_smoothing: Fraction01 = 0.0
+    label_smoothing: Fraction01 = Field(0.0, description="of this training, of refinement and of fine-tuning")
+    weight_average: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.999, description="decay per step of the averaged weights that are kept; 0 switches averaging off"
+    )
     augment: Literal["sign", "none"] = Field("sign", description="'sign' never flips: a flip changes the class")
     augment_strength: Fraction01 = Field(1.0, description="scales every range of the augmentation")
 

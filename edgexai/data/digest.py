@@ -37,6 +37,8 @@ def source_digest(table: DataTable, *, data_root: Path | None = None, home: Path
     """
     card, entry = read_card(table.name), DATASETS[table.name]
     parts = [table.name, entry.where, str(entry.version), *card.classes]
+    if table.rendered:
+        parts.append(f"signs {DATASETS['signs'].version}")
     if card.kind != "rendered":
         # Searched exactly as the loader searches, wherever the memo is kept.
         parts += _of_files(locate_gtsrb(data_root=data_root), memo=(home or default_home()) / _MEMO)

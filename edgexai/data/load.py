@@ -8,6 +8,7 @@ from edgexai.config.recipe import DataTable
 from edgexai.data import DATASETS
 from edgexai.data.card import read_card
 from edgexai.data.dataset import Dataset
+from edgexai.data.mixed import with_rendered
 from edgexai.errors import UserError
 from edgexai.types import Progress
 
@@ -35,4 +36,8 @@ def load(table: DataTable, *, seed: int, data_root: Path | None = None, progress
             next_step="remove data.per_class from the recipe",
         )
     splits = DATASETS[table.name].load()(table, seed=seed, data_root=data_root, progress=progress)
+    if table.rendered:
+        if card.classes != read_card("signs").classes:
+            raise UserError(f"data.rendered: {table.name} has other classes than the rendered signs")
+        splits["train"] = with_rendered(splits["train"], per_class=table.rendered, seed=seed, progress=progress)
     return Dataset.of(table.name, card.classes, splits)

@@ -8,6 +8,7 @@ class only appends. Repeatable: one seed, one machine and one torch version give
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -32,12 +33,18 @@ _POSES = {
     "signs_shortcut": Pose(reach=(0.56, 0.67), square=False, exposure=(-0.25, 0.4)),
 }
 _BATCH_ROUNDS = 6
-_Stage = Literal["train", "val", "test"]
-_STAGES: tuple[_Stage, ...] = ("train", "val", "test")
+Stage = Literal["train", "val", "test"]
+STAGES: tuple[Stage, ...] = ("train", "val", "test")
 
 
 def render(
-    *, name: str, size: int, per_class: int | None, seed: int, progress: Progress | None = None
+    *,
+    name: str,
+    size: int,
+    per_class: int | None,
+    seed: int,
+    progress: Progress | None = None,
+    stages: Sequence[Stage] = STAGES,
 ) -> dict[str, Split]:
     """Render a whole card.
 
@@ -47,6 +54,7 @@ def render(
         per_class: training images per class (default 200); val gets a tenth of it, test a fifth.
         seed: of every draw, 0 or above; train, val and test never share a stream.
         progress: called after every batch with ``{"what": "render", "split", "done", "total"}``.
+        stages: what to draw; each has its own random stream, so leaving one out changes no other.
     Returns:
         "train", "val", "test"; for signs_shortcut "train", "val", "aligned", "conflicting", "absent".
     Raises:
@@ -54,7 +62,7 @@ def render(
     """
     _check(name=name, size=size, per_class=per_class, seed=seed)
     out: dict[str, Split] = {}
-    for stage in _STAGES:
+    for stage in stages:
         rounds = (
             _DEFAULT[stage] if per_class is None else max(1, round(per_class * _DEFAULT[stage] / _DEFAULT["train"]))
         )
@@ -74,13 +82,13 @@ def tight_boxes(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
     return boxes
 
 
-def _stage(name: str, stage: _Stage, *, size: int, rounds: int, seed: int, progress: Progress | None) -> Split:
+def _stage(name: str, stage: Stage, *, size: int, rounds: int, seed: int, progress: Progress | None) -> Split:
     count, batch = rounds * CLASSES, _BATCH_ROUNDS * CLASSES
     images = np.empty((count, size, size, 3), np.uint8)
     masks = np.empty((count, size, size), np.bool_)
     for number, start in enumerate(range(0, count, batch)):
         # Batches are always drawn whole and then cut, so that a longer split begins with the shorter one.
-        draws = Draws(batch, (seed, list(_POSES).index(name), _STAGES.index(stage), number))
+        draws = Draws(batch, (seed, list(_POSES).index(name), STAGES.index(stage), number))
         labels = torch.arange(batch) % CLASSES
         pixels, cover = scenes(labels, draws, size=size, pose=_POSES[name])
         stop = min(count, start + batch)
@@ -91,10 +99,10 @@ def _stage(name: str, stage: _Stage, *, size: int, rounds: int, seed: int, progr
     return Split(stage, images, labels_all, tight_boxes(masks), np.arange(count, dtype=np.int64), masks)
 
 
-def _planted(clean: Split, stage: _Stage, *, seed: int) -> dict[str, Split]:
+def _planted(clean: Split, stage: Stage, *, seed: int) -> dict[str, Split]:
     if clean.masks is None:
         raise ValueError("a rendered split has masks")
-    stream = (seed, 2, _STAGES.index(stage))
+    stream = (seed, 2, STAGES.index(stage))
     rng = np.random.default_rng(np.random.SeedSequence((*stream, 0)))
     strengths = {"aligned": 1.0, "conflicting": 0.0} if stage == "test" else {stage: STRENGTH}
     out: dict[str, Split] = {}

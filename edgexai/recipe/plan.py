@@ -116,11 +116,13 @@ def _train_table(recipe: Recipe) -> dict[str, Any]:
 
 def _recipe_of_batches(recipe: Recipe) -> dict[str, Any]:
     """How later training draws its batches: as the natural training did."""
-    return {"augment": recipe.train.augment, "label_smoothing": recipe.train.label_smoothing}
+    train = recipe.train
+    names = ("augment", "label_smoothing", "weight_average")
+    return {name: getattr(train, name) for name in names}
 
 
 def _refine_table(recipe: Recipe) -> dict[str, Any]:
-    table = {**_dump(recipe.refine), **_recipe_of_batches(recipe)}
+    table = {**_recipe_of_batches(recipe), **_dump(recipe.refine)}
     del table["control"]
     return table
 

@@ -179,6 +179,7 @@ def _natural_settings(table: Mapping[str, Any], epochs: int) -> NaturalSettings:
         lr=table["lr"],
         weight_decay=table["weight_decay"],
         label_smoothing=table["label_smoothing"],
+        weight_average=table["weight_average"],
         augment=table["augment"],
         augment_strength=table["augment_strength"],
     )

@@ -10,7 +10,7 @@ them open or, read literally, flags the object too and degenerates to an all-zer
   speaking for its class where the same cell does not speak for other classes (a cue that stays put while signs move);
 - at most ``max_flagged`` of the cells of an image, strongest first;
 - images that were not explained take the map of their class: cells flagged in at least ``class_frequency`` of its
-  explained images, intersected with their own outside cells where those are known.
+  explained images, intersected with their own outside cells where those are known; the cap holds for them too.
 
 Only training images are ever explained here.
 """
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -89,7 +90,7 @@ def detect(
     classes: int,
     settings: DetectSettings,
     seed: int,
-    explained: NDArray[np.int64] | None = None,
+    always: NDArray[np.int64] | None = None,
     tick: Callable[[int, int], None] | None = None,
 ) -> Flags:
     """LIME on a stratified sample of training images, then the rules of the module docstring.
@@ -97,11 +98,12 @@ def detect(
     Args:
         net: in eval mode; explained for the *true* label.
         split: the training split; its masks or boxes are used as ``settings.relevance`` says.
-        explained: images to explain instead of a fresh stratified draw.
+        always: images to explain beside the fresh stratified draw: rounds can be compared on them.
         tick: called with (done, total) images.
     """
     rng = np.random.default_rng([seed, 1])
-    chosen = stratified(split.labels, settings.n_images, rng) if explained is None else explained
+    chosen = stratified(split.labels, settings.n_images, rng)
+    chosen = chosen if always is None else np.union1d(chosen, always)
     sample = split.take(chosen)
     predict, segments = as_predict(net), cell_index(split.images.shape[1], settings.grid)
     fill = split.images.reshape(-1, 3).mean(0) / 255
@@ -135,13 +137,15 @@ def detect(
     else:
         candidate = (important | sensitive) & outside_all[chosen]
     candidate &= strength > _LEAST
-    flagged = _cap(candidate, strength, int(settings.max_flagged * settings.grid**2))
+    most = int(settings.max_flagged * settings.grid**2)
+    flagged = _cap(candidate, strength, most)
     frequency = np.zeros((classes, settings.grid**2), np.float32)
     for label in np.unique(sample.labels):
         frequency[label] = flagged[sample.labels == label].mean(0)
     cells = (frequency >= settings.class_frequency)[split.labels] & (frequency[split.labels] > 0)
     if outside_all is not None:
         cells &= outside_all
+    cells = _cap(cells, frequency[split.labels], most)
     cells[chosen] = flagged
     return Flags(chosen, mean.astype(np.float32), flagged, frequency, cells)
 
@@ -198,19 +202,22 @@ def _stays_put(
     """Cells that speak for their class in most of its images while they do not for the other classes.
 
     Signs fill the middle in every class, so their cells are important everywhere; a cue planted per class is a cell
-    whose mean coefficient for *this* class stands out from its mean over all classes.
+    whose mean coefficient for *this* class stands out from its median over all classes, in units of their median
+    absolute deviation: a corner that carries the cue of a quarter of the classes inflates mean and standard deviation
+    until it hides itself.
     """
-    grid = np.zeros((classes, mean.shape[1]))
-    for label in np.unique(labels):
-        grid[label] = mean[labels == label].mean(0)
-    overall, spread = grid.mean(0), grid.std(0) + 1e-12
-    odd = (grid - overall) / spread > 3.0
+    present = np.unique(labels)
+    seen = np.stack([mean[labels == label].mean(0) for label in present])
+    middle = np.median(seen, 0)
+    spread = 1.4826 * np.median(np.abs(seen - middle), 0) + 1e-12
+    odd = np.zeros((classes, mean.shape[1]), np.bool_)
+    odd[present] = (seen - middle) / spread > 3.0
     strong = mean > np.quantile(mean, settings.importance_quantile, axis=1, keepdims=True)
     found: NDArray[np.bool_] = odd[labels] & strong
     return found
 
 
-def _cap(candidate: NDArray[np.bool_], strength: NDArray[np.float64], most: int) -> NDArray[np.bool_]:
+def _cap(candidate: NDArray[np.bool_], strength: NDArray[np.floating[Any]], most: int) -> NDArray[np.bool_]:
     """At most ``most`` candidates per image, the strongest."""
     score = np.where(candidate, strength, -1.0)
     order = np.argsort(-score, axis=1, kind="stable")[:, :most]

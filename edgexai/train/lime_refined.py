@@ -35,7 +35,7 @@ from edgexai.models.base import Network
 from edgexai.train.average import WeightAverage
 from edgexai.train.cells import cells_to_pixels, replace_cells
 from edgexai.train.checkpoint import load_checkpoint, save_checkpoint
-from edgexai.train.detect import DetectSettings, Flags, detect, random_cells
+from edgexai.train.detect import DetectSettings, Flags, detect, random_cells, stratified
 from edgexai.train.feed import Feed, epoch_seed
 from edgexai.train.flag_file import read_flags, write_flags
 from edgexai.train.optimiser import one_cycle, set_lr, sgd
@@ -43,7 +43,7 @@ from edgexai.train.validate import robust_accuracy, twin_accuracy
 from edgexai.types import Progress, Split
 
 _VAL_STEPS, _VAL_IMAGES, _COLLAPSE = 10, 256, 0.5
-_PENALTY_EVERY = 4
+_PENALTY_EVERY, _PANEL = 4, 12
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,8 @@ def refine(
         device=device,
     )
     watch = val.take(np.sort(np.random.default_rng([seed, 3]).permutation(len(val))[:_VAL_IMAGES]))
+    rng = np.random.default_rng([seed, 4])
+    panel = rng.permutation(stratified(train.labels, _PANEL, rng))[:_PANEL]  # shown round by round, so always explained
     restored = load_checkpoint(work, net=net, optimiser=optimiser)
     first, averaged, notes = restored if restored else (0, {}, {"lambda": -1.0, "best": 0.0, "collapsed": 0.0})
     average = WeightAverage(net, decay=settings.weight_average)
@@ -123,6 +125,7 @@ def refine(
                     train,
                     classes=net.arch.classes,
                     settings=detection,
+                    always=panel,
                     seed=epoch_seed(seed, 1000 + this_round),
                     tick=lambda done, total: progress({"what": "explain", "done": done, "total": total}),
                 )

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from edgexai.errors import UserError
 from edgexai.models.base import Network
+from edgexai.train.average import WeightAverage
 from edgexai.train.checkpoint import load_checkpoint, save_checkpoint
 from edgexai.train.feed import Feed, epoch_seed
 from edgexai.train.optimiser import one_cycle, set_lr, sgd
@@ -27,6 +28,7 @@ class NaturalSettings:
     lr: float
     weight_decay: float
     label_smoothing: float = 0.0
+    weight_average: float = 0.0
     augment: str = "sign"
     augment_strength: float = 1.0
 
@@ -41,7 +43,7 @@ def fit_natural(
     work: Path,
     progress: Progress,
 ) -> Mapping[str, float]:
-    """Trains ``net`` in place and leaves it in eval mode.
+    """Trains ``net`` in place and leaves it in eval mode, with the moving average of its weights.
 
     Args:
         work: holds the checkpoint; a restart continues from it to bit-identical weights (same machine, same threads).
@@ -64,7 +66,10 @@ def fit_natural(
         device=device,
     )
     restored = load_checkpoint(work, net=net, optimiser=optimiser)
-    first = restored[0] if restored else 0
+    first, averaged, _ = restored if restored else (0, {}, {})
+    average = WeightAverage(net, decay=settings.weight_average)
+    if averaged:
+        average.load(averaged)
     total = settings.epochs * len(feed)
     loss_sum = torch.zeros((), device=device)
     for epoch in range(first, settings.epochs):
@@ -79,12 +84,13 @@ def fit_natural(
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
+                average.update(net, epoch * len(feed) + step)
                 loss_sum += loss.detach()
         mean_loss = float(loss_sum) / len(feed)
         if not torch.isfinite(loss_sum):
             raise UserError("training diverged: the loss is not finite", next_step="lower train.lr")
-        accuracy = twin_accuracy(net, val)
-        save_checkpoint(work, epoch=epoch + 1, net=net, optimiser=optimiser)
+        accuracy = twin_accuracy(average.network(net), val)
+        save_checkpoint(work, epoch=epoch + 1, net=net, optimiser=optimiser, extra=average.state)
         progress(
             {
                 "what": "epoch",
@@ -94,5 +100,6 @@ def fit_natural(
                 "scalars": {"loss": mean_loss, "val_acc": accuracy},
             }
         )
+    net.load_state_dict(average.state)
     net.eval()
     return {"val_acc": twin_accuracy(net, val)}

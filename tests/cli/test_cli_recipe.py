@@ -35,7 +35,7 @@ def test_show_tags_every_value(capsys: Captured) -> None:
     assert "epochs = 3 # override" in lines
     assert "size = 48 # override" in lines
     assert 'method = "natural" # file' in lines
-    assert "weight_decay = 0.0005 # default" in lines
+    assert "augment_strength = 1.0 # default" in lines
     assert all(line.startswith("[") or line.endswith(("# default", "# file", "# override")) for line in lines if line)
 
 

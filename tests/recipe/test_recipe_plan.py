@@ -77,7 +77,7 @@ def test_key_is_the_documented_digest() -> None:
     node = nodes_of("bare")[0]
     text = (
         '{"extra":"d","inputs":{},"seed":0,"stage":"data","table":'
-        '{"name":"signs","per_class":4,"size":32,"validation":0.1},"version":1}'
+        '{"name":"signs","per_class":4,"rendered":0,"size":32,"validation":0.1},"version":1}'
     )
     assert plan_keys([node])["data"] == hashlib.sha256(text.encode()).hexdigest()
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from planted import bars, lisa, signnet, vgg
+from safetensors import safe_open
 
 from edgexai.errors import UserError
 from edgexai.models.base import Network
@@ -72,6 +74,24 @@ def test_stopped_and_started_again_ends_in_the_same_bits(
     other = make(5)
     fit_natural(other, train, val, settings=SHORT, seed=1, work=tmp_path / "other", progress=nothing)
     assert not same(calm, other)
+
+
+def test_the_averaged_weights_are_validated_and_returned(tmp_path: Path) -> None:
+    """With a decay of 0 the network itself; else neither that nor its start, and what the events report."""
+    ends = {}
+    for decay in (0.0, 0.9):
+        net, events = signnet(5), []
+        settings = replace(SHORT, weight_average=decay)
+        work = tmp_path / str(decay)
+        fit_natural(net, bars(26, 1), bars(40, 2), settings=settings, seed=0, work=work, progress=events.append)
+        restored = signnet(6)
+        with safe_open(work / "checkpoint.safetensors", framework="pt") as file:
+            restored.load_state_dict({k[4:]: file.get_tensor(k) for k in file.keys() if k.startswith("net.")})  # noqa: SIM118
+        assert same(net, restored) == (decay == 0.0)
+        assert events[-1]["scalars"]["val_acc"] == twin_accuracy(net, bars(40, 2))
+        ends[decay] = net
+    assert not same(ends[0.0], ends[0.9])
+    assert not same(ends[0.9], signnet(5))
 
 
 def test_train_mode_in_every_epoch(tmp_path: Path) -> None:
