@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgexai.attack.ball import check_attack_input, clip_to_ball
+from edgexai.attack.judge import margins
 from edgexai.attack.stream import image_streams
-from edgexai.errors import ShapeError, UserError
+from edgexai.errors import UserError
 from edgexai.types import Images, Labels, Predict
 
 FIRST_AREA = 0.8
@@ -84,7 +85,7 @@ def square(
     radius = np.float32(eps)
     queries = np.zeros(count, dtype=np.int64)
     best = np.array(images, dtype=np.float32)
-    best_margin, fooled = _margins(predict, images, labels, batch_size)
+    best_margin, fooled = margins(predict, images, labels, batch_size=batch_size)
 
     active = np.flatnonzero(~fooled)
     streams = image_streams(images[active], seed=seed, purpose="square")
@@ -113,7 +114,7 @@ def square(
             centre = images[active]
             moved = clip_to_ball(centre + shift[:, :, None, None], centre, eps=eps)
             proposal = np.where(inside, moved, best[active])
-        margin, wrong = _margins(predict, proposal, labels[active], batch_size)
+        margin, wrong = margins(predict, proposal, labels[active], batch_size=batch_size)
         queries[active] += 1
         better = (margin < best_margin[active]) | wrong
         kept = active[better]
@@ -128,27 +129,3 @@ def square(
 def _start(draw: NDArray[np.float32], places: int) -> NDArray[np.int64]:
     # float32 draws just below 1 may round up to ``places``.
     return np.minimum((draw * places).astype(np.int64), places - 1)
-
-
-def _margins(
-    predict: Predict, images: Images, labels: Labels, batch_size: int
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Logit of the label minus the largest other logit, and whether the predicted class is wrong. Both (N,)."""
-    margins, wrong = np.empty(len(images)), np.empty(len(images), dtype=np.bool_)
-    for start in range(0, len(images), batch_size):
-        part = slice(start, start + batch_size)
-        label, logits = labels[part], np.asarray(predict(images[part]))
-        if logits.ndim != 2 or len(logits) != len(label) or label.min() < 0 or label.max() >= logits.shape[1]:
-            raise ShapeError(
-                f"predict returned shape {logits.shape} for {len(label)} images with labels up to {label.max()}; "
-                "it must return (N,K), labels 0..K-1"
-            )
-        if not np.isfinite(logits).all():
-            raise UserError("predict returned logits that are not finite", next_step="check the engine's precision")
-        index = np.arange(len(label))
-        others = logits.astype(np.float64)
-        margins[part] = others[index, label]
-        others[index, label] = -np.inf
-        margins[part] -= others.max(axis=1)
-        wrong[part] = logits.argmax(axis=1) != label
-    return margins, wrong

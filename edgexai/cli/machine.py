@@ -31,7 +31,6 @@ _PLAIN = {
     "ray": "pip install 'edgexai[distributed]'",
 }
 OPTIONAL = frozenset({"tensorrt", "tensorrt-rtx", "lime", "scikit-image", "shap", "mlflow", "ray"})
-RENDERED = ("signs", "signs_shortcut")
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,7 @@ def findings(*, data_root: Path | None) -> list[Finding]:
     """Everything edgexai can make use of, here or not, in a fixed order."""
     torch, cuda = _torch()
     found = [torch, _onnxruntime(), *(_package(name, remedy) for name, remedy in _PLAIN.items()), cuda]
-    found += [Finding(f"data:{name}", True, "rendered by edgexai, nothing to download") for name in RENDERED]
-    return [*found, _gtsrb(data_root), _home()]
+    return [*found, *_data_sets(data_root), _home()]
 
 
 def _torch() -> tuple[Finding, Finding]:
@@ -87,13 +85,20 @@ def _package(name: str, remedy: str) -> Finding:
         return Finding(name, False, "not installed", remedy)
 
 
-def _gtsrb(data_root: Path | None) -> Finding:
-    from edgexai.data.locate import locate_gtsrb
+def _data_sets(data_root: Path | None) -> list[Finding]:
+    """Every card, in the order of ``edgexai data ls``."""
+    from edgexai.config.cards import card_names
+    from edgexai.data.place import find_place
 
-    try:
-        return Finding("data:gtsrb", True, str(locate_gtsrb(data_root=data_root).base))
-    except EdgexaiError as error:
-        return Finding("data:gtsrb", False, error.what, error.next_step)
+    found = []
+    for name in card_names():
+        try:
+            place = find_place(name, data_root=data_root)
+            where = f"{place.base} ({place.what})" if place else "rendered by edgexai, nothing to download"
+            found.append(Finding(f"data:{name}", True, where))
+        except EdgexaiError as error:
+            found.append(Finding(f"data:{name}", False, error.what, error.next_step or "edgexai data ls"))
+    return found
 
 
 def _home() -> Finding:

@@ -5,26 +5,58 @@ They fail in a second what would otherwise fail after an hour of training. Torch
 
 from __future__ import annotations
 
+from edgexai.config.cards import read_card
 from edgexai.config.recipe import Recipe
 
 _RENDERED = ("signs", "signs_shortcut")
-_POOLED_HEAD = ("signnet", "resnet18")
+_POOLED_HEAD = ("signnet", "resnet18", "resnet20", "mobilenet_v2", "densenet_small")
+_NO_BATCH_NORM = ("lisa_cnn",)
 
 
 def incoherences(recipe: Recipe) -> list[str]:
     """One line per contradiction between tables; an empty list where there is none."""
     data, model, faults = recipe.data, recipe.model, []
-    rendered = data.name in _RENDERED
+    card = read_card(data.name)
+    rendered = card.kind == "rendered"
+    if card.kind == "corrupted":
+        faults.append(
+            f'data.name = "{data.name}": only for measuring; train on "{card.of}", then: '
+            f"edgexai measure ENGINE --data {data.name}"
+        )
     if data.per_class is not None and not rendered:
         faults.append(f'data.per_class: only rendered data has it ({", ".join(_RENDERED)}), not "{data.name}"')
     if data.rendered and data.name != "gtsrb":
         faults.append(f'data.rendered: rendered signs show the classes of "gtsrb", not of "{data.name}"; leave it out')
-    if recipe.refine and recipe.refine.relevance == "mask" and not rendered:
-        faults.append(f'refine.relevance = "mask": "{data.name}" has no masks, only boxes; allowed: "roi", "none"')
+    if recipe.refine and recipe.refine.relevance == "mask" and not card.masks:
+        has, allowed = (
+            ("no masks, only boxes", '"roi", "none"') if card.boxes else ("neither masks nor boxes", '"none"')
+        )
+        faults.append(f'refine.relevance = "mask": "{data.name}" has {has}; allowed: {allowed}')
+    if recipe.refine and recipe.refine.relevance == "roi" and not card.boxes:
+        faults.append(f'refine.relevance = "roi": "{data.name}" has no boxes; write relevance = "none"')
     pooled = model.name in _POOLED_HEAD
     why = f'"{model.name}" has no linear head after global average pooling (those have: {", ".join(_POOLED_HEAD)})'
     if recipe.export and recipe.export.saliency == "cam" and not pooled:
         faults.append(f'export.saliency = "cam": {why}; write saliency = "none"')
     if recipe.measure and "cam" in recipe.measure.explainers and not pooled:
         faults.append(f'measure.explainers has "cam": {why}; take it off the list')
+    return faults + _pruning(recipe, places=card.boxes or card.masks, cam="" if pooled else why)
+
+
+def _pruning(recipe: Recipe, *, places: bool, cam: str) -> list[str]:
+    """What the data set and the network allow [prune]."""
+    prune = recipe.prune
+    if prune is None:
+        return []
+    faults: list[str] = []
+    if prune.importance == "attribution" and not places:
+        faults.append(f'prune.importance = "attribution": "{recipe.data.name}" does not say where the sign is')
+    if prune.importance == "bn_scale" and recipe.model.name in _NO_BATCH_NORM:
+        faults.append(f'prune.importance = "bn_scale": "{recipe.model.name}" has no batch norm')
+    if prune.attribution_weight and cam:
+        faults.append(f"prune.attribution_weight: {cam}; leave it out")
+    if prune.attribution_weight and (recipe.refine is not None or recipe.train.method != "natural"):
+        faults.append("prune.attribution_weight: only after natural training without [refine]; leave it out")
+    if prune.method == "masked" and prune.when == "before" and recipe.refine is not None:
+        faults.append('prune.when = "before": masks from the start belong to training without [refine]; write "after"')
     return faults

@@ -7,61 +7,55 @@ are reported at once (see ``load.py``).
 from __future__ import annotations
 
 import re
-from fractions import Fraction
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
-
-def pixels(text: str) -> float:
-    """``"8/255"`` or ``"0.03"`` -> 0.0313...; epsilon is always in pixels of [0,1]."""
-    return float(Fraction(text.replace(" ", "")))
-
-
-def _check_eps(text: str) -> str:
-    try:
-        value = pixels(text)
-    except (ValueError, ZeroDivisionError) as error:
-        raise ValueError(f'"{text}" is not a fraction or a number; write "8/255"') from error
-    if not 0 < value <= 1:
-        raise ValueError(f'"{text}" is not in (0, 1]')
-    return text
-
-
-Eps = Annotated[str, AfterValidator(_check_eps)]
-Fraction01 = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(ge=1)]
-
-
-class Table(BaseModel):
-    """Base of every table: frozen, strict, no unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+from edgexai.config.fields import CardName, Eps, Fraction01, Positive, Radius
+from edgexai.config.fields import Table as Table
+from edgexai.config.fields import pixels as pixels
+from edgexai.config.prune_table import PruneTable as PruneTable
 
 
 class DataTable(Table):
     """Which data set, at which size, and how much of it is held out by track for validation."""
 
-    name: Literal["gtsrb", "signs", "signs_shortcut"] = Field(description="dataset card")
+    name: CardName = Field(description="dataset card, shipped or your own (edgexai data ls)")
     size: Annotated[int, Field(ge=16, le=256)] = Field(32, description="side of the square input, pixels")
     validation: Annotated[float, Field(gt=0, lt=0.5)] = Field(0.1, description="share of tracks held out, per class")
     per_class: Positive | None = Field(None, description="rendered training images per class; only for rendered data")
     rendered: Annotated[int, Field(ge=0)] = Field(
         0, description="rendered images per class added to the photographs that train; never to val or test"
     )
+    drop_duplicates: bool = Field(default=False, description="leave out test images that are equal to a training image")
+
+    @model_serializer(mode="wrap")
+    def _what_decides(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Absent and false are one thing: a key that came later must not change the keys of stored results.
+        table: dict[str, Any] = dump(self)
+        return table if self.drop_duplicates else {k: v for k, v in table.items() if k != "drop_duplicates"}
 
 
 class ModelTable(Table):
     """Which architecture; widths default to the architecture's own."""
 
-    name: Literal["signnet", "resnet18", "vgg16", "lisa_cnn"]
+    name: Literal["signnet", "resnet18", "resnet20", "mobilenet_v2", "densenet_small", "vgg16", "lisa_cnn"]
     widths: tuple[Positive, ...] | None = Field(None, strict=False, description="channels per stage")
 
 
 class TrainTable(Table):
-    """Natural training from scratch."""
+    """Training from scratch: on clean images, on attacked ones too, or on those through batch norms of their own.
 
-    method: Literal["natural"]
+    The keys from ``attack`` on belong to the methods "adversarial" and "advprop"; a key that decides nothing keeps its
+    default, see ``undecided``.
+    """
+
+    method: Literal["natural", "adversarial", "advprop"]
     epochs: Positive = 12
     batch_size: Positive = 64
     lr: Annotated[float, Field(gt=0)] = 0.2
@@ -72,6 +66,46 @@ class TrainTable(Table):
     )
     augment: Literal["sign", "none"] = Field("sign", description="'sign' never flips: a flip changes the class")
     augment_strength: Fraction01 = Field(1.0, description="scales every range of the augmentation")
+    precision: Literal["fp32", "amp"] = Field("fp32", description="'amp': bfloat16 where that is safe; only on CUDA")
+    attack: Literal["fgsm", "pgd", "trades"] = Field("fgsm", description="inside the step, from a random start")
+    attack_steps: Annotated[int, Field(ge=2)] = Field(10, description="of 'pgd' and 'trades'; 'fgsm' takes one")
+    attack_step: Radius | None = Field(None, description="of one step; if absent 2.5 eps / steps, at most 1.25 eps")
+    norm: Literal["linf", "l2"] = Field("linf", description="what eps is: of one value, or a whole image's length")
+    eps: Radius = Field("8/255", description="of the attack, in pixels of [0,1]")
+    clean_weight: Annotated[float, Field(ge=0)] = Field(1.0, description="of the clean images; 0 = attacked ones only")
+    adversarial_weight: Annotated[float, Field(gt=0)] = Field(
+        1.0, description="of the attacked images; beta of 'trades' (its paper: 6)"
+    )
+    patience: Annotated[int, Field(ge=0)] = Field(
+        0, description="epochs without a better robust validation accuracy before training ends; 0 = run all, keep last"
+    )
+
+    def undecided(self) -> set[str]:
+        """Keys that decide nothing under this method and attack."""
+        keys = list(type(self).model_fields)
+        attacking = set(keys[keys.index("attack") :])
+        if self.method == "natural":
+            return attacking
+        unused = {"attack_steps"} if self.attack == "fgsm" else set()
+        if self.method == "advprop":
+            return unused | {"clean_weight", "patience"}
+        return unused | ({"clean_weight"} if self.attack == "trades" else set())
+
+    @model_validator(mode="after")
+    def _coherent(self) -> TrainTable:
+        fields = type(self).model_fields
+        set_in_vain = [k for k in fields if k in self.undecided() and getattr(self, k) != fields[k].default]
+        if set_in_vain:
+            by = f'method = "{self.method}"' + ("" if self.method == "natural" else f' with attack = "{self.attack}"')
+            raise ValueError(f"{by} does not use {', '.join(set_in_vain)}; take that out")
+        if self.method == "advprop" and self.attack == "trades":
+            raise ValueError('attack = "trades": a loss of method = "adversarial"; "advprop" takes "fgsm" or "pgd"')
+        eps = pixels(self.eps)
+        if self.norm == "linf" and eps > 1:
+            raise ValueError(f'eps = "{self.eps}": with norm = "linf" at most 1; pixels lie in [0,1]')
+        if self.attack_step is not None and pixels(self.attack_step) > 2 * eps:
+            raise ValueError(f'attack_step = "{self.attack_step}": longer than the ball is wide (2 eps)')
+        return self
 
 
 class RefineTable(Table):
@@ -106,19 +140,14 @@ class RefineTable(Table):
     )
     control: Literal["random_masks", "none"] = Field("random_masks", description="same budget with random cells")
 
-
-class PruneTable(Table):
-    """Structured pruning: channels physically removed to a MACs ratio, then fine-tuned."""
-
-    method: Literal["channel"]
-    importance: Literal["group_l2", "random"] = "group_l2"
-    macs_ratio: Annotated[float, Field(gt=0, le=1)] = Field(0.5, description="of the dense network's MACs, at most")
-    round_to: Positive = Field(16, description="widths become multiples of this")
-    finetune_epochs: Annotated[int, Field(ge=0)] = 4
-    augment_strength: Fraction01 = Field(1.0, description="of the fine-tuning; after [refine], refine.augment_strength")
-    batch_size: Positive = 64
-    lr: Annotated[float, Field(gt=0)] = 0.05
-    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    @model_validator(mode="after")
+    def _control_has_cells(self) -> RefineTable:
+        if self.control != "none" and not self.mask_probability and not self.sensitivity_weight:
+            raise ValueError(
+                "mask_probability and sensitivity_weight are 0, so no cell decides anything and a control with random "
+                'ones would be the same network; write control = "none"'
+            )
+        return self
 
 
 class ExportTable(Table):
@@ -144,13 +173,15 @@ class MeasureTable(Table):
     explainers: tuple[Literal["vg", "ig", "smoothgrad", "gradcam", "cam", "lime"], ...] = Field(
         ("vg", "ig", "smoothgrad", "gradcam", "lime"), strict=False
     )
-    attacks: tuple[Literal["fgsm", "pgd", "square", "noise"], ...] = Field(
+    attacks: tuple[Literal["fgsm", "pgd", "apgd", "square", "noise"], ...] = Field(
         ("fgsm", "pgd", "square", "noise"), strict=False
     )
     eps: tuple[Eps, ...] = Field(("2/255", "8/255"), strict=False)
     n: Positive = Field(1000, description="test images, stratified, for attacks and explanations")
     clean_n: Positive | None = Field(None, description="test images for clean accuracy; all when absent")
     pgd_steps: Positive = 40
+    apgd_steps: Positive = Field(100, description="of each run of APGD: one with cross-entropy, up to nine with DLR")
+    apgd_n: Positive = Field(300, description="images under APGD, at every eps; only where attacks has it")
     square_queries: Positive = 1000
     square_n: Positive = Field(300, description="images under Square, at the largest eps")
     explain_n: Positive = Field(300, description="images whose maps are scored")

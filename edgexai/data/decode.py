@@ -22,26 +22,29 @@ from edgexai.types import Progress
 
 _FORMATS = ("PPM", "PNG", "WEBP", "JPEG", "BMP", "TIFF", "GIF", "TGA", "JPEG2000", "AVIF", "QOI")
 _CHUNK = 64
+_MAX_PIXELS = 64_000_000
 _DECODE_ERRORS = (*READ_ERRORS, SyntaxError, struct.error)
 
 
 def decode(
     members: Sequence[Member],
     *,
-    sizes: Sequence[tuple[int, int]],
+    sizes: Sequence[tuple[int, int]] | None = None,
     size: int,
     faults: Faults,
     progress: Progress | None = None,
+    crops: Sequence[tuple[int, int, int, int]] | None = None,
 ) -> NDArray[np.uint8]:
-    """Reads, checks, converts and resizes every member.
+    """Reads, checks, crops where asked, converts and resizes every member.
 
     Args:
         members: N files.
         sizes: N (width, height) that the ground truth states, pixels; checked before any pixel is decoded, so that
-            a decompression bomb costs nothing.
+            a decompression bomb costs nothing. None: any size up to 64 megapixels.
         size: side of the result, pixels.
         faults: gets unreadable and mislabelled images, in the order of ``members``.
         progress: told how many are done.
+        crops: N boxes x1, y1, x2, y2 to keep, half-open, pixels of the original; None keeps all.
 
     Returns:
         uint8 (N,size,size,3), C-contiguous; zeros where an image had a fault.
@@ -51,7 +54,8 @@ def decode(
     def chunk(start: int) -> list[tuple[str, str]]:
         found = []
         for k in range(start, min(start + _CHUNK, len(members))):
-            result = _decode_one(members[k], expected=sizes[k], size=size)
+            expected, crop = sizes[k] if sizes else None, crops[k] if crops else None
+            result = _decode_one(members[k], expected=expected, size=size, crop=crop)
             if isinstance(result, str):
                 found.append((members[k].where, result))
             else:
@@ -74,17 +78,25 @@ def decode(
     return images
 
 
-def _decode_one(member: Member, *, expected: tuple[int, int], size: int) -> NDArray[np.uint8] | str:
+def _decode_one(
+    member: Member, *, expected: tuple[int, int] | None, size: int, crop: tuple[int, int, int, int] | None
+) -> NDArray[np.uint8] | str:
     """uint8 (size,size,3), or what is wrong with the image."""
     try:
         data = member.read()
         if not data:
             return "empty file"
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            if image.size != expected:
+            if expected is not None and image.size != expected:
                 return f"image of {image.width} x {image.height}, its CSV row says {expected[0]} x {expected[1]}"
+            if image.width * image.height > _MAX_PIXELS:
+                return f"image too large: {image.width} x {image.height} pixels"
+            if crop is not None and (crop[2] > image.width or crop[3] > image.height):
+                return f"image of {image.width} x {image.height}, its box {crop} reaches outside"
             image.load()
-            small = image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
+            whole = image.convert("RGB")
+            part = whole if crop is None else whole.crop(crop)
+            small = part.resize((size, size), Image.Resampling.BILINEAR)
     except UnidentifiedImageError:
         return f"not an image (starts with {data[:8]!r})"
     except Image.DecompressionBombError:

@@ -1,6 +1,6 @@
 """Says which data a run would read, without reading them twice and without torch.
 
-Archives: SHA-256 of their bytes, remembered in the home folder by path, size and modification time. Folders: paths,
+Large files: SHA-256 of their bytes, remembered in the home folder by path, size and modification time. Folders: paths,
 sizes and modification times of all files, and the CSVs' contents; 39,000 files are not read again for each run.
 Rendered sets: the renderer's version. Every digest also covers the class names and the loader's version.
 """
@@ -14,11 +14,12 @@ import os
 import tempfile
 from pathlib import Path
 
+from edgexai.config.cards import read_card
 from edgexai.config.home import default_home
 from edgexai.config.recipe import DataTable
-from edgexai.data import DATASETS
-from edgexai.data.card import read_card
+from edgexai.data import DATASETS, OWN
 from edgexai.data.locate import GtsrbFiles, locate_gtsrb
+from edgexai.data.place import Place, find_place
 
 _MEMO = "file_digests.json"
 
@@ -35,13 +36,16 @@ def source_digest(table: DataTable, *, data_root: Path | None = None, home: Path
         MissingCapability: the data are not on this machine.
         UserError: the folder that was named does not exist.
     """
-    card, entry = read_card(table.name), DATASETS[table.name]
+    card, entry = read_card(table.name), DATASETS.get(table.name, OWN)
     parts = [table.name, entry.where, str(entry.version), *card.classes]
     if table.rendered:
         parts.append(f"signs {DATASETS['signs'].version}")
-    if card.kind != "rendered":
-        # Searched exactly as the loader searches, wherever the memo is kept.
-        parts += _of_files(locate_gtsrb(data_root=data_root), memo=(home or default_home()) / _MEMO)
+    # Searched exactly as the loader searches, wherever the memo is kept.
+    memo = (home or default_home()) / _MEMO
+    if table.name == "gtsrb":
+        parts += _of_files(locate_gtsrb(data_root=data_root), memo=memo)
+    elif (place := find_place(table.name, data_root=data_root)) is not None:
+        parts += [*(f"{label} is {name}" for label, name in sorted(card.labels.items())), *_of_place(place, memo=memo)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -53,6 +57,18 @@ def _of_files(files: GtsrbFiles, *, memo: Path) -> list[str]:
     if files.truth is not None:
         lines.append(f"truth {hashlib.sha256(files.truth.read_bytes()).hexdigest()}")
     return lines + sorted(_of_archives(files.archives, memo=memo))
+
+
+def _of_place(place: Place, *, memo: Path) -> list[str]:
+    """The same data elsewhere have the same lines, where they lie under one base."""
+    base = place.base if place.base.is_dir() else place.base.parent
+    lines: list[str] = []
+    for folder in place.folders:
+        lines += sorted(_tree(folder, prefix=os.path.relpath(folder, base)))
+    for path in place.listed:
+        about = path.stat()
+        lines.append(f"{os.path.relpath(path, base)} {about.st_size} {about.st_mtime_ns}")
+    return lines + sorted(_of_archives(place.files, memo=memo))
 
 
 def _tree(folder: Path | str, *, prefix: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Downloads GTSRB with torchvision's own downloader, its addresses and its digests.
+"""Downloads a data set: GTSRB with torchvision's own downloader, the CIFAR sets from their authors' pages.
 
 torchvision serves the complete official test set, but for training an older set of 26,640 images. It takes any
 unpacked folder for a finished one; therefore everything happens in a folder aside, which is moved in one piece.
@@ -10,10 +10,64 @@ import shutil
 from pathlib import Path
 from zipfile import BadZipFile
 
+from edgexai.config.cards import read_card
 from edgexai.data.locate import TRUTH_NAME
 from edgexai.errors import MissingCapability, UserError
 
 _ASIDE = "gtsrb.download"
+_CIFAR = "https://www.cs.toronto.edu/~kriz"
+# Card -> folder under the root, and address; the digest of the file stands in the card.
+_ARCHIVES = {
+    "cifar10": ("cifar10", f"{_CIFAR}/cifar-10-binary.tar.gz"),
+    "cifar100": ("cifar100", f"{_CIFAR}/cifar-100-binary.tar.gz"),
+    "cifar10c": ("", "https://zenodo.org/records/2535967/files/CIFAR-10-C.tar"),
+}
+
+
+def fetch(name: str, root: Path) -> Path:
+    """Downloads what the card's data set reads; of a corrupted GTSRB, the clean one.
+
+    Args:
+        name: of a card.
+        root: data folder; made when absent.
+
+    Returns:
+        The folder it went to.
+
+    Raises:
+        UserError: nobody offers the data for download, or ``root`` cannot be written.
+        MissingCapability: no network, or what came has the wrong digest.
+    """
+    card = read_card(name)
+    if name in ("gtsrb", "gtsrb_c"):
+        return fetch_gtsrb(root)
+    if name not in _ARCHIVES:
+        whose = "your own" if card.own else "not offered for download"
+        raise UserError(f"{name}: these data are {whose}", next_step=f"get them from: {card.source}")
+    inner, address = _ARCHIVES[name]
+    archive = address.rpartition("/")[2]
+    aside, target = root / f"{name}.download", root / inner
+    try:
+        aside.mkdir(parents=True, exist_ok=True)
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{root} cannot be written: {error.strerror}", next_step="name a folder you may write to: --data-root"
+        ) from error
+    from torchvision.datasets.utils import download_url, extract_archive
+
+    try:
+        download_url(address, str(aside), archive, card.digests[archive].removeprefix("md5:"))
+        extract_archive(str(aside / archive), str(aside / "out"))
+        for path in sorted((aside / "out").iterdir()):
+            path.replace(target / path.name)
+    except (OSError, RuntimeError, EOFError) as error:
+        raise MissingCapability(
+            f"{name} could not be downloaded: {error}",
+            next_step=f"check the network and run it again, or unpack {archive} in {target} by hand",
+        ) from error
+    shutil.rmtree(aside, ignore_errors=True)
+    return target
 
 
 def fetch_gtsrb(root: Path) -> Path:

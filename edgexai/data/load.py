@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from edgexai.config.cards import read_card
 from edgexai.config.recipe import DataTable
-from edgexai.data import DATASETS
-from edgexai.data.card import read_card
+from edgexai.data import DATASETS, OWN
 from edgexai.data.dataset import Dataset
+from edgexai.data.duplicates import without_duplicates
 from edgexai.data.mixed import with_rendered
 from edgexai.errors import UserError
 from edgexai.types import Progress
@@ -23,7 +25,7 @@ def load(table: DataTable, *, seed: int, data_root: Path | None = None, progress
         progress: told about images done.
 
     Returns:
-        Splits as the card names them.
+        Splits as the card names them; of a corrupted set, its 95 test splits are made each time they are looked at.
 
     Raises:
         MissingCapability: the data are not on this machine.
@@ -35,7 +37,13 @@ def load(table: DataTable, *, seed: int, data_root: Path | None = None, progress
             f"data.per_class = {table.per_class}: {table.name} is not rendered, its images are what they are",
             next_step="remove data.per_class from the recipe",
         )
-    splits = DATASETS[table.name].load()(table, seed=seed, data_root=data_root, progress=progress)
+    entry = DATASETS.get(table.name, OWN)
+    splits = entry.load()(table, seed=seed, data_root=data_root, progress=progress)
+    if card.kind == "corrupted":
+        # Its test splits are made when they are looked at, one at a time.
+        return replace(Dataset.of(table.name, card.classes, splits.clean), splits=splits)
+    if table.drop_duplicates:
+        splits = without_duplicates(splits, tests=tuple(split.name for split in card.splits if split.use == "test"))
     if table.rendered:
         if card.classes != read_card("signs").classes:
             raise UserError(f"data.rendered: {table.name} has other classes than the rendered signs")

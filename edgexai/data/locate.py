@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgexai.config.home import default_home
+from edgexai.data.place import Place
 from edgexai.errors import MissingCapability, UserError
 
 TRAINING_FOLDERS = ("GTSRB/Training", "GTSRB/Final_Training/Images")
@@ -69,6 +70,24 @@ def locate_gtsrb(*, data_root: Path | None, home: Path | None = None) -> GtsrbFi
     raise MissingCapability("gtsrb is not on this machine", problems=tuple(problems), next_step=_REMEDIES)
 
 
+def place_gtsrb(*, data_root: Path | None) -> Place:
+    """The same as a ``Place``.
+
+    Raises:
+        UserError, MissingCapability: as ``locate_gtsrb``.
+    """
+    found = locate_gtsrb(data_root=data_root)
+    folders = tuple(folder for folder in (found.training, found.test) if folder is not None)
+    files = (*found.archives, *([found.truth] if found.truth else []))
+    return Place(found.base, "folders" if folders else "archives", files=files, folders=folders)
+
+
+def place_gtsrb_c(*, data_root: Path | None) -> Place:
+    """The clean files that corrupted GTSRB is generated from; raises as ``locate_gtsrb``."""
+    clean = place_gtsrb(data_root=data_root)
+    return replace(clean, what=f"generated from {clean.what}")
+
+
 def search_roots(*, data_root: Path | None, home: Path | None = None) -> tuple[Path, ...]:
     """Folders to search, and to download into (the first).
 
@@ -83,7 +102,7 @@ def search_roots(*, data_root: Path | None, home: Path | None = None) -> tuple[P
     if not named.is_dir():
         source = "--data-root" if data_root else "EDGEXAI_DATA"
         what = "is a file, not a folder" if named.exists() else "does not exist"
-        raise UserError(f"{source}: {named} {what}", next_step="name the folder that holds gtsrb/")
+        raise UserError(f"{source}: {named} {what}", next_step="name the folder that holds gtsrb/, cifar10/ ...")
     return (named,) if data_root else (named, own)
 
 

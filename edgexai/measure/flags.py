@@ -47,7 +47,7 @@ FLAGS: dict[str, Flag] = {
         "attack with more steps and random starts; check that mean and deviation live inside the model",
     ),
     "black_box_beats_white_box": Flag(
-        "Square leaves a lower accuracy than PGD at the same eps, intervals apart",
+        "Square leaves a lower accuracy than PGD or APGD at the same eps, intervals apart",
         "the gradient attack is too weak here: a masked gradient, or it was transferred from a twin that differs",
         "read the Square figure as the robust accuracy; look at agreement with the twin",
     ),
@@ -57,7 +57,7 @@ FLAGS: dict[str, Flag] = {
         "do not use the attack's figure",
     ),
     "one_step_beats_many": Flag(
-        "FGSM leaves a lower accuracy than PGD at the same eps, intervals apart",
+        "FGSM leaves a lower accuracy than PGD or APGD at the same eps, intervals apart",
         "the sign of a masked or catastrophically overfitted gradient",
         "attack with more steps and random starts",
     ),
@@ -147,6 +147,9 @@ def _eps(row: Row) -> float:
     return float(Fraction(str(row.detail["eps"]).replace(" ", ""))) if "eps" in row.detail else float("nan")
 
 
+_MANY_STEPS = ("pgd", "apgd-ce", "apgd-dlr")
+
+
 def _attacked(row: Row, *attacks: str) -> bool:
     return row.metric == "robust_acc" and row.detail.get("attack") in attacks
 
@@ -157,7 +160,7 @@ def _robust_above_clean(row: Row, peers: list[Row]) -> bool:
 
 
 def _robust_not_falling(row: Row, peers: list[Row]) -> bool:
-    if not _attacked(row, "fgsm", "pgd", "square"):
+    if not _attacked(row, "fgsm", *_MANY_STEPS, "square"):
         return False
     for weaker in (p for p in peers if _attacked(p, str(row.detail["attack"])) and _eps(p) < _eps(row)):
         same_images = weaker.n == row.n
@@ -172,15 +175,15 @@ def _beaten_by(row: Row, peers: list[Row], stronger: str) -> bool:
 
 
 def _black_box_beats_white_box(row: Row, peers: list[Row]) -> bool:
-    return _attacked(row, "pgd") and _beaten_by(row, peers, "square")
+    return _attacked(row, *_MANY_STEPS) and _beaten_by(row, peers, "square")
 
 
 def _noise_beats_attack(row: Row, peers: list[Row]) -> bool:
-    return _attacked(row, "fgsm", "pgd", "square") and _beaten_by(row, peers, "noise")
+    return _attacked(row, "fgsm", *_MANY_STEPS, "square") and _beaten_by(row, peers, "noise")
 
 
 def _one_step_beats_many(row: Row, peers: list[Row]) -> bool:
-    return _attacked(row, "pgd") and _beaten_by(row, peers, "fgsm")
+    return _attacked(row, *_MANY_STEPS) and _beaten_by(row, peers, "fgsm")
 
 
 def _not_logits(row: Row, peers: list[Row]) -> bool:

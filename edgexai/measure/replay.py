@@ -34,6 +34,8 @@ from edgexai.types import Logits, Maps, Row, Split
 _DELETION_STEPS = 32
 ON_ENGINE = ("lime", "cam")
 """Explainers whose maps the engine makes itself; all others are the twin's."""
+_IN_UNION = ("pgd", "apgd-ce", "apgd-dlr", "square")
+"""The strong ones: FGSM is left out as a PGD of one step, noise as a control."""
 
 
 @dataclass
@@ -85,15 +87,17 @@ def replay_attacks(
     seed: int,
     out: Replay,
 ) -> None:
-    """Robust accuracy: the probes' transferred attacks, noise of the same norm, and Square on the engine itself."""
+    """Robust accuracy: the probes' transferred attacks, noise of the same norm, Square on the engine itself, and the
+    worst case per image ("union") wherever two of PGD, APGD and Square met at one eps.
+    """
     words, made_on = _words(who), "white_box" if who.subject == "twin" else "transfer"
     for name, images in probes.attacked.items():
         attack, radius = name.split("@")
-        right = logits_of(who.predict, images).argmax(1) == probes.labels
+        right = logits_of(who.predict, images).argmax(1) == probes.labels[: len(images)]
         out.verdicts[f"robust/{name}"] = right
         detail: dict[str, str | int | float] = {"attack": attack, "eps": radius, "source": made_on}
-        if attack == "pgd":
-            detail["steps"] = int(probes.settings["pgd_steps"])
+        if attack != "fgsm":
+            detail["steps"] = int(probes.settings[f"{attack.split('-')[0]}_steps"])
         control = "noise of the same norm; Square on the engine"
         out.rows.append(
             accuracy_row(
@@ -127,13 +131,24 @@ def replay_attacks(
         out.rows.append(
             accuracy_row(standing, **words, metric="robust_acc", detail=detail, seed=seed, split=_split(probes))
         )
-        if f"robust/pgd@{radius}" in out.verdicts:
-            both = standing & out.verdicts[f"robust/pgd@{radius}"][:some]
-            out.verdicts[f"robust/union@{radius}"] = both
-            detail = {"attack": "union", "eps": radius, "source": "worst of pgd and square"}
-            out.rows.append(
-                accuracy_row(both, **words, metric="robust_acc", detail=detail, seed=seed, split=_split(probes))
-            )
+    for radius, members in _together(out.verdicts).items():
+        found_by = [out.verdicts[f"robust/{attack}@{radius}"] for attack in members]
+        some = min(map(len, found_by))
+        standing = np.logical_and.reduce([right[:some] for right in found_by])
+        out.verdicts[f"robust/union@{radius}"] = standing
+        source = f"worst of {', '.join(members[:-1])} and {members[-1]}"
+        detail = {"attack": "union", "eps": radius, "source": source}
+        out.rows.append(
+            accuracy_row(standing, **words, metric="robust_acc", detail=detail, seed=seed, split=_split(probes))
+        )
+
+
+def _together(verdicts: Mapping[str, NDArray[Any]]) -> dict[str, list[str]]:
+    """eps -> the attacks of ``_IN_UNION`` with verdicts at it, where there are at least two."""
+    names = [name.removeprefix("robust/").split("@") for name in verdicts if name.startswith("robust/")]
+    radii = dict.fromkeys(radius for _, radius in names)
+    found = {radius: [attack for attack in _IN_UNION if [attack, radius] in names] for radius in radii}
+    return {radius: members for radius, members in found.items() if len(members) > 1}
 
 
 def replay_explanations(

@@ -9,6 +9,9 @@ from edgexai.registry import Entry
 ARCHITECTURES: dict[str, Entry] = {
     "signnet": Entry("edgexai.models.signnet:SignNet"),
     "resnet18": Entry("edgexai.models.resnet:ResNet18"),
+    "resnet20": Entry("edgexai.models.resnet20:ResNet20"),
+    "mobilenet_v2": Entry("edgexai.models.mobilenet_v2:MobileNetV2"),
+    "densenet_small": Entry("edgexai.models.densenet_small:DenseNetSmall"),
     "vgg16": Entry("edgexai.models.vgg:Vgg16"),
     "lisa_cnn": Entry("edgexai.models.lisa_cnn:LisaCnn"),
 }

@@ -71,3 +71,18 @@ class Residual(nn.Module):
         """(N,C,H,W) -> (N,C',H',W')."""
         out: Tensor = self.relu(self.second(self.first(images)) + self.shortcut(images))
         return out
+
+
+def residual_stack(widths: tuple[int, ...], *, strided: tuple[int, ...]) -> nn.Sequential:
+    """A 3x3 stem, then residual blocks.
+
+    Args:
+        widths: stem, then (middle, outputs) of every block.
+        strided: 0-based blocks that halve the resolution.
+    """
+    channels = widths[0]
+    blocks: list[nn.Module] = [conv_bn_relu(3, channels)]
+    for index, (middle, outputs) in enumerate(zip(widths[1::2], widths[2::2], strict=True)):
+        blocks.append(Residual(channels, middle, outputs, stride=2 if index in strided else 1))
+        channels = outputs
+    return nn.Sequential(*blocks)

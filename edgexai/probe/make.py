@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from edgexai.attack.apgd import apgd
 from edgexai.attack.fgsm import fgsm
+from edgexai.attack.loss import LossName
 from edgexai.attack.pgd import pgd
 from edgexai.config.recipe import pixels
 from edgexai.explain import EXPLAINERS, KINDS
@@ -20,6 +22,8 @@ from edgexai.types import Images, Labels, Maps, Predict, Progress, Split
 _BATCH = 250
 _CELLS = 8
 _TWIN_LIME = 64
+_ON_TWIN = {"fgsm": ("fgsm",), "pgd": ("pgd",), "apgd": ("apgd-ce", "apgd-dlr")}
+"""Attack of a recipe -> names of what is made here; the others run on whoever replays the probes."""
 
 
 def make_probes(
@@ -33,6 +37,8 @@ def make_probes(
     attacks: Sequence[str],
     eps: Sequence[str],
     pgd_steps: int,
+    apgd_steps: int,
+    apgd_n: int,
     explainers: Sequence[str],
     lime_samples: int,
     fill: tuple[float, float, float],
@@ -45,7 +51,9 @@ def make_probes(
         net: the twin in eval mode, on ``device``.
         predict: the same network, forward only.
         split: a test split.
+        attacks: "apgd" stands for two, "apgd-ce" and "apgd-dlr", on the first ``apgd_n`` images.
         eps: radii as text, "8/255".
+        pgd_steps, apgd_steps: of one run; APGD stays on until its last step, as its points are for other networks.
         explainers: gradient kinds for all ``explain_n`` images; LIME of the twin for the first 64 of them, as the
             reference for LIME on an engine, which needs no twin.
         lime_samples, fill: of LIME; ``fill`` is the data set's mean colour.
@@ -59,11 +67,16 @@ def make_probes(
     as_tensor = torch.from_numpy(images).to(device)
     labels = torch.from_numpy(chosen.labels).to(device)
     logits = predict(images)
-    jobs = [(name, radius) for name in attacks if name in ("fgsm", "pgd") for radius in eps]
+    steps = {"fgsm": 1, "pgd": pgd_steps, "apgd-ce": apgd_steps, "apgd-dlr": apgd_steps}
+    made = [name for asked in attacks for name in _ON_TWIN.get(asked, ())]
+    jobs = [(name, radius) for name in made for radius in eps]
     attacked: dict[str, Images] = {}
     gradient = [name for name in explainers if KINDS[name] == "gradient"]
     for done, (name, radius) in enumerate(jobs):
-        attacked[f"{name}@{radius}"] = _attack(net, as_tensor, labels, name, pixels(radius), pgd_steps, seed)
+        first = slice(apgd_n if name.startswith("apgd") else None)
+        attacked[f"{name}@{radius}"] = _attack(
+            net, as_tensor[first], labels[first], name, pixels(radius), steps[name], seed
+        )
         progress({"what": "attack", "done": done + 1, "total": len(jobs)})
     few = min(explain_n, len(images))
     targets: Labels = logits[:few].argmax(1).astype(np.int64)
@@ -95,7 +108,12 @@ def make_probes(
         maps=maps,
         targets=targets,
         segments=segments,
-        settings={"seed": seed, "pgd_steps": pgd_steps, "split": split.name},
+        settings={
+            "seed": seed,
+            "pgd_steps": pgd_steps,
+            "split": split.name,
+            **({"apgd_steps": apgd_steps} if "apgd" in attacks else {}),
+        },
     )
 
 
@@ -134,6 +152,9 @@ def _attack(
         here = here.contiguous(memory_format=torch.channels_last)
         if name == "fgsm":
             parts.append(fgsm(net, here, true, eps=eps, seed=seed).cpu())
+        elif name.startswith("apgd"):
+            loss: LossName = "dlr" if name == "apgd-dlr" else "ce"
+            parts.append(apgd(net, here, true, eps=eps, steps=steps, loss=loss, seed=seed).images.cpu())
         else:
             parts.append(pgd(net, here, true, eps=eps, steps=steps, seed=seed + start).cpu())
     out: Images = torch.cat(parts).contiguous().numpy()

@@ -28,7 +28,8 @@ class ProbeSet:
         labels: (n,).
         relevance: (n,H,W) True on the sign (mask or box), or None where the data know neither.
         logits: (n,K) golden logits of the twin.
-        attacked: "fgsm@8/255" -> (n,3,H,W), made on the twin: a transfer attack for whoever replays it.
+        attacked: "fgsm@8/255" -> (n,3,H,W), made on the twin: a transfer attack for whoever replays it; of "apgd-ce"
+            and "apgd-dlr" only the first images.
         maps: explainer -> (m,H,W) for the first m images, of the twin, for ``targets``.
         targets: (m,) class explained: the twin's decision.
         segments: (H,W) grid cells for LIME on the engine.

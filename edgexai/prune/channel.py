@@ -1,170 +1,127 @@
-"""Channels physically removed until the MACs fit, widths rounded to a multiple (Torch-Pruning 1.6).
+"""Channels physically removed until a target is met, widths rounded to a multiple (cut by Torch-Pruning 1.6).
 
-Traps of the library that this guards against: frozen parameters make pruning a silent no-op; ``round_to`` skips a
-layer rather than emptying it; ``step`` leaves the network in eval mode; an unprotected head loses classes. So the
-achieved MACs, the class count and every width are asserted on the result, which is rebuilt from explicit widths.
+The result is rebuilt from explicit widths: nothing of the library's surgery remains, and the achieved widths, the class
+count and the function are checked on the rebuilt network.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-import torch_pruning as tp
-from torch import nn
 
 from edgexai.errors import UserError
-from edgexai.models.arch import Arch
 from edgexai.models.base import Network
-from edgexai.models.cost import macs
+from edgexai.models.cost import macs, parameters
 from edgexai.models.store import build
 from edgexai.prune import IMPORTANCES
+from edgexai.prune.coupling import Coupling, widths_of
+from edgexai.prune.evidence import Evidence
+from edgexai.prune.stairs import SCOPES, stairs
+from edgexai.prune.target import LatencyTarget, as_fast_as, first_that_fits
 
-_STEPS = 200
+Between = Callable[[Network, int], None]
 
 
 @dataclass(frozen=True)
 class PruneReport:
-    """What was asked and what came out."""
+    """What was there and what is left. ``latency_ms`` is the search's last measurement, None without a search."""
 
     macs_before: int
     macs_after: int
+    parameters_before: int
+    parameters_after: int
     widths_before: tuple[int, ...]
     widths_after: tuple[int, ...]
+    latency_ms: float | None = None
 
     @property
     def macs_ratio(self) -> float:
         """After / before."""
         return self.macs_after / self.macs_before
 
+    @property
+    def parameter_ratio(self) -> float:
+        """After / before."""
+        return self.parameters_after / self.parameters_before
+
 
 def prune_channels(
-    net: Network, *, importance: str, macs_ratio: float, round_to: int, seed: int
+    net: Network,
+    *,
+    importance: str,
+    round_to: int,
+    seed: int,
+    macs_ratio: float | None = None,
+    parameter_ratio: float | None = None,
+    latency: LatencyTarget | None = None,
+    scope: str = "per_layer",
+    steps: int = 1,
+    evidence: Evidence | None = None,
+    between: Between | None = None,
 ) -> tuple[Network, PruneReport]:
     """A smaller copy of ``net``; ``net`` itself stays as it is.
 
-    One channel ratio for all layers is raised slowly, each width rounded to the nearest multiple; where several groups
-    of coupled layers would step down at the same ratio they do so one after the other, the last layers first. The first
-    stair whose MACs are at most ``macs_ratio`` of the dense network's is taken.
+    Args:
+        importance: key of ``prune.IMPORTANCES``.
+        round_to: widths become multiples of this; a width below it stays.
+        macs_ratio, parameter_ratio, latency: the target, exactly one of them; ratios are of ``net``, at most.
+        scope: which groups compete, see ``stairs``.
+        steps: channels go in so many portions of equal cost, scored anew each time.
+        evidence: images for the importances that look at data.
+        between: (network, step) is called after every portion but the last, to train the network in place.
 
     Raises:
-        UserError: no channel ratio reaches ``macs_ratio`` with widths in multiples of ``round_to``.
+        UserError: not exactly one target, an unknown scope, or a target that cannot be reached.
     """
-    before = macs(net)
-    for goal in _stairs(net, round_to):
-        if macs(_shape_only(replace(net.arch, widths=goal))) <= macs_ratio * before:
-            pruned = _cut(net, importance, goal, seed)
-            break
-    else:
-        raise UserError(
-            f"prune.macs_ratio = {macs_ratio} cannot be reached with widths in multiples of {round_to}",
-            next_step="raise prune.macs_ratio or lower prune.round_to",
-        )
-    if _widths(pruned) != goal:
-        raise RuntimeError(f"pruning to {goal} gave {_widths(pruned)}")
-    rebuilt = _rebuild(pruned, seed)
-    _check_same_function(pruned, rebuilt)
-    report = PruneReport(before, macs(rebuilt), net.arch.widths, rebuilt.arch.widths)
-    return rebuilt, report
+    if sum(target is not None for target in (macs_ratio, parameter_ratio, latency)) != 1:
+        raise UserError("pruning takes exactly one of macs_ratio, parameter_ratio and latency_ms")
+    if scope not in SCOPES:
+        raise UserError(f'prune.scope = "{scope}" is unknown for channels; allowed: {", ".join(SCOPES)}')
+    by_parameters = parameter_ratio is not None
+    cost, name = (parameters, "parameter_ratio") if by_parameters else (macs, "macs_ratio")
+    ratio = parameter_ratio if by_parameters else macs_ratio
+    before, now, took = cost(net), net, None
+    for step in range(1, steps + 1):
+        coupling = Coupling(now)
+        scores = IMPORTANCES[importance].load()(coupling, evidence=evidence, seed=seed + step - 1)
+        candidates = stairs(now.arch.widths, coupling.groups, scores, scope=scope, round_to=round_to)
+        goal: tuple[int, ...] | None = None
+        if latency is not None and (ratio is None or step == steps):
+            goal, took = as_fast_as(now, candidates, target=latency)
+            # portions before the last go by MACs: the first search says how many of them there are to remove
+            ratio = cost(build(replace(now.arch, widths=goal), seed=0)) / before
+        if latency is None or step < steps:
+            share = ratio or 0.0
+            limit = before * (share if step == steps else 1 - (1 - share) * step / steps)
+            goal = first_that_fits(now, candidates, cost=cost, limit=limit)
+        if goal is None:
+            raise UserError(
+                f"prune.{name} = {ratio} cannot be reached with widths in multiples of {round_to}",
+                next_step=f"raise prune.{name} or lower prune.round_to",
+            )
+        now = _cut(coupling, scores, goal, seed)
+        if between is not None and step < steps:
+            between(now, step)
+    counts = (macs(net), macs(now), parameters(net), parameters(now))
+    return now, PruneReport(*counts, net.arch.widths, now.arch.widths, took)
 
 
-def _stairs(net: Network, round_to: int) -> Iterator[tuple[int, ...]]:
-    """Widths from full to narrow, one group of coupled layers narrowed by one multiple at a time."""
-    goal, groups = list(net.arch.widths), _coupled(net)
-    yield tuple(goal)
-    for k in range(1, _STEPS):
-        for group in reversed(groups):
-            wanted = _rounded(net.arch.widths[group[0]], k / _STEPS, round_to)
-            if wanted < goal[group[0]]:
-                for index in group:
-                    goal[index] = wanted
-                yield tuple(goal)
-
-
-def _shape_only(arch: Arch) -> Network:
-    """A network without memory behind its weights: enough to count MACs."""
-    with torch.device("meta"):
-        return build(arch, seed=0)
-
-
-def _coupled(net: Network) -> list[tuple[int, ...]]:
-    """Indices into ``Arch.widths`` that can only be narrowed together (sums of a residual stage), in forward order."""
-    small = _traceable_copy(net)
-    layers = _width_layers(small)
-    graph = tp.DependencyGraph().build_dependency(small, torch.zeros(1, 3, net.arch.size, net.arch.size))
-    groups: list[tuple[int, ...]] = []
-    for index, layer in enumerate(layers):
-        if any(index in group for group in groups):
-            continue
-        is_conv = isinstance(layer, nn.Conv2d)
-        cut = tp.prune_conv_out_channels if is_conv else tp.prune_linear_out_channels
-        members = {
-            dependency.target.module
-            for dependency, _ in graph.get_pruning_group(layer, cut, idxs=[0])
-            if dependency.handler in (tp.prune_conv_out_channels, tp.prune_linear_out_channels)
-        }
-        groups.append(tuple(i for i, other in enumerate(layers) if other in members))
-    return groups
-
-
-def _traceable_copy(net: Network) -> Network:
-    """In eval mode, nothing frozen: the library follows gradients, and a frozen layer would be invisible to it."""
-    return copy.deepcopy(net).eval().requires_grad_(True)
-
-
-def _rounded(width: int, ratio: float, round_to: int) -> int:
-    """``width`` less ``ratio`` of it, as the nearest multiple of ``round_to``, never 0 and never wider."""
-    return min(width, max(round_to, round_to * round(width * (1 - ratio) / round_to)))
-
-
-def _cut(net: Network, importance: str, goal: tuple[int, ...], seed: int) -> Network:
-    """One one-shot pruning of a copy to the widths ``goal``."""
-    small = _traceable_copy(net)
-    example = torch.zeros(1, 3, net.arch.size, net.arch.size, device=net.mean.device)
-    layers = _width_layers(small)
-    # The library keeps int(have * (1 - ratio)) channels; the half channel keeps that from rounding below ``want``.
-    ratios = {
-        layer: 1 - min(have, want + 0.5) / have for layer, want, have in zip(layers, goal, net.arch.widths, strict=True)
-    }
-    last = [m for m in small.head.modules() if isinstance(m, nn.Linear)][-1]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        pruner = tp.pruner.BasePruner(
-            small,
-            example,
-            importance=IMPORTANCES[importance].load()(),
-            pruning_ratio=0.0,
-            pruning_ratio_dict=ratios,
-            ignored_layers=[last],
-            global_pruning=False,
-        )
-        pruner.step()
-    return small
-
-
-def _width_layers(net: Network) -> list[nn.Module]:
-    """The layers behind ``Arch.widths``, in forward order: without shortcuts and the classifier's outputs."""
-    layers: list[nn.Module] = [
-        module
-        for name, module in net.named_modules()
-        if (isinstance(module, nn.Conv2d) and ".shortcut" not in name) or isinstance(module, nn.Linear)
-    ]
-    return layers[:-1]
-
-
-def _widths(net: Network) -> tuple[int, ...]:
-    """Output channels in forward order, as ``Arch.widths`` lists them."""
-    return tuple(len(m.get_parameter("weight")) for m in _width_layers(net))
-
-
-def _rebuild(pruned: Network, seed: int) -> Network:
-    """The same weights in a network built from explicit widths, which can be saved and loaded without pickle."""
-    arch: Arch = replace(pruned.arch, widths=_widths(pruned))
-    rebuilt = build(arch, seed=seed)
+def _cut(coupling: Coupling, scores: list[torch.Tensor | None], goal: tuple[int, ...], seed: int) -> Network:
+    """The lowest scores of every group go until its width is that of ``goal``; the rest is rebuilt."""
+    for group, score in zip(coupling.groups, scores, strict=True):
+        surplus = group.width - goal[group.places[0]]
+        if score is not None and surplus:
+            coupling.remove(group, sorted(torch.argsort(score, stable=True)[:surplus].tolist()))
+    pruned = coupling.net
+    if widths_of(pruned) != goal:
+        raise RuntimeError(f"pruning to {goal} gave {widths_of(pruned)}")
+    rebuilt = build(replace(pruned.arch, widths=goal), seed=seed)
     rebuilt.load_state_dict(pruned.state_dict())
-    return rebuilt.to(pruned.mean.device).eval()
+    rebuilt = rebuilt.to(pruned.mean.device).eval()
+    _check_same_function(pruned, rebuilt)
+    return rebuilt
 
 
 def _check_same_function(pruned: Network, rebuilt: Network) -> None:
@@ -174,5 +131,5 @@ def _check_same_function(pruned: Network, rebuilt: Network) -> None:
     images = torch.rand(4, 3, size, size, generator=generator).to(rebuilt.mean.device)
     with torch.inference_mode():
         expected, got = pruned.eval()(images), rebuilt(images)
-    if got.shape[1] != rebuilt.arch.classes or not torch.allclose(expected, got, atol=1e-4):
+    if got.shape[1] != rebuilt.arch.classes or not torch.allclose(expected, got, atol=1e-4, rtol=1e-3):
         raise RuntimeError("the rebuilt pruned network differs from the pruned one")

@@ -81,7 +81,8 @@ def plan(recipe: Recipe, *, data_digest: str, machine: str, stages: Mapping[str,
         inputs = {"data": "data", "network": networks.get("refined", networks["natural"])}
         if "refined" in networks:
             inputs["flags"] = networks["refined"]
-        networks["pruned"] = add("prune", "pruned", _prune_table(recipe), inputs)
+        timed = machine if recipe.prune.latency_ms is not None else ""
+        networks["pruned"] = add("prune", "pruned", _prune_table(recipe), inputs, extra=timed)
 
     def per_arm(stage: str, tables: Mapping[str, dict[str, Any]], roles: tuple[str, ...], *, extra: str = "") -> None:
         for arm, network in networks.items():
@@ -94,7 +95,7 @@ def plan(recipe: Recipe, *, data_digest: str, machine: str, stages: Mapping[str,
         table = {**_dump(recipe.engine), "min_agreement": recipe.export.min_agreement}
         per_arm("engine", dict.fromkeys(networks, table), ("export",))
     if recipe.engine is not None and recipe.measure is not None:
-        measure = _dump(recipe.measure)
+        measure = _measure_table(recipe)
         per_arm("probe", dict.fromkeys(networks, measure), ())
         table = {**measure, "engine": _dump(recipe.engine)}
         per_arm("measure", dict.fromkeys(networks, table), ("export", "probe"))
@@ -110,8 +111,15 @@ def _dump(table: Any) -> dict[str, Any]:
     return dumped
 
 
+def _measure_table(recipe: Recipe) -> dict[str, Any]:
+    table = _dump(recipe.measure)
+    return table if "apgd" in table["attacks"] else {k: v for k, v in table.items() if not k.startswith("apgd_")}
+
+
 def _train_table(recipe: Recipe) -> dict[str, Any]:
-    return {**_dump(recipe.train), "model": _dump(recipe.model)}
+    unused = recipe.train.undecided() | ({"precision"} if recipe.train.precision == "fp32" else set())
+    kept = {key: value for key, value in _dump(recipe.train).items() if key not in unused}
+    return {**kept, "model": _dump(recipe.model)}
 
 
 def _recipe_of_batches(recipe: Recipe) -> dict[str, Any]:
@@ -128,9 +136,25 @@ def _refine_table(recipe: Recipe) -> dict[str, Any]:
 
 
 def _prune_table(recipe: Recipe) -> dict[str, Any]:
-    table = {**_dump(recipe.prune), **_recipe_of_batches(recipe)}
+    prune = recipe.prune
+    if prune is None:
+        return {}
+    # Of the keys that decide, those that came later are absent where they have their default: old keys stay.
+    fields, first = (
+        type(prune).model_fields,
+        ("method", "importance", "round_to", "finetune_epochs", "augment_strength"),
+    )
+    kept = set(fields) - prune.undecided()
+    dumped = {k: v for k, v in _dump(prune).items() if k in kept}
+    settings = (*first, "batch_size", "lr", "weight_decay")
+    table = {k: v for k, v in dumped.items() if k in settings or v != fields[k].default}
+    table |= {**prune.targets(), **_recipe_of_batches(recipe)}
     if recipe.refine is not None:
         table["refine"] = _refine_table(recipe)
+    elif recipe.train.method != "natural" or (prune.method == "masked" and prune.when == "before"):
+        table["train"] = _train_table(recipe)
+    if prune.latency_ms is not None and recipe.export is not None:
+        table["engine"] = {"opset": recipe.export.opset, "saliency": recipe.export.saliency}
     return table
 
 

@@ -81,6 +81,8 @@ def probe(job: Job) -> None:
         attacks=table["attacks"],
         eps=table["eps"],
         pgd_steps=table["pgd_steps"],
+        apgd_steps=table.get("apgd_steps", 0),
+        apgd_n=table.get("apgd_n", 0),
         explainers=table["explainers"],
         lime_samples=table["lime_samples"],
         fill=found.mean,

@@ -22,14 +22,20 @@ from edgexai.errors import MissingCapability
 from edgexai.export import FLAVOURS
 from edgexai.models import store
 from edgexai.models.arch import Arch
+from edgexai.models.base import Network
 from edgexai.models.cost import macs, parameters
-from edgexai.prune import METHODS as PRUNE_METHODS
+from edgexai.prune.matched import fit_matched
 from edgexai.recipe.job import Job
+from edgexai.recipe.stages_prune import pruned
+from edgexai.train import METHODS as TRAIN_METHODS
+from edgexai.train.adversarial import AdversarialSettings
+from edgexai.train.advprop import AdvPropSettings
 from edgexai.train.detect import DetectSettings, Flags, stratified
 from edgexai.train.flag_file import read_flags, write_flags
 from edgexai.train.lime_refined import RefineSettings, control_flags
 from edgexai.train.lime_refined import refine as refine_network
-from edgexai.train.natural import NaturalSettings, fit_natural
+from edgexai.train.natural import NaturalSettings
+from edgexai.train.perturb import Adversary
 from edgexai.types import Split
 
 _EXAMPLES = 12
@@ -49,11 +55,12 @@ def train(job: Job) -> None:
     widths = tuple(model["widths"] or store.default_widths(model["name"]))
     arch = Arch(model["name"], widths, len(found.classes), size, found.mean, found.std)
     net = store.build(arch, seed=job.seed).to(_device(job))
-    scores = fit_natural(
+    fit = TRAIN_METHODS[job.table["method"]].load()
+    scores = fit(
         net,
         found.splits["train"],
         found.splits["val"],
-        settings=_natural_settings(job.table, job.table["epochs"]),
+        settings=_train_settings(job.table, job.table["epochs"]),
         seed=job.seed,
         work=job.work,
         progress=job.progress,
@@ -84,51 +91,63 @@ def refine(job: Job) -> None:
     store.save(net, job.out)
     for k, found_flags in enumerate(flags):
         write_flags(job.out, k, found_flags)
-    _refine_pictures(job, found.splits["train"], flags)
+    if flags:  # none where neither masks nor the regulariser read them
+        _refine_pictures(job, found.splits["train"], flags)
     _write(job.out / "summary.json", {"macs": macs(net), "parameters": parameters(net)})
 
 
 def prune(job: Job) -> None:
-    """Channels removed, then fine-tuned with the losses, and the flags, that the network was trained with."""
-    found, dense = _data(job), store.load(job.inputs["network"], device=_device(job))
-    table = job.table
-    cut = PRUNE_METHODS[table["method"]].load()
-    net, report = cut(
+    """Channels removed or weights masked, then trained with the losses, and the flags, of the network itself."""
+    found, dense, table = _data(job), store.load(job.inputs["network"], device=_device(job)), job.table
+    train_split, val = found.splits["train"], found.splits["val"]
+
+    def fit(net: Network, *, epochs: int, work: Path, seed: int) -> None:
+        """As the recipe trains, in the recipe's own epochs where 0 is given."""
+        own = table["train"] if not epochs else {**table["train"], **_pace(table)}
+        settings = _train_settings(own, epochs or own["epochs"])
+        loop = TRAIN_METHODS[own["method"]].load()
+        loop(net, train_split, val, settings=settings, seed=seed, work=work, progress=job.progress)
+
+    def tune(net: Network, *, epochs: int, work: Path, seed: int) -> None:
+        if "refine" in table:
+            last = [read_flags(job.inputs["flags"], k) for k in range(table["refine"]["rounds"])]
+            refine_network(
+                net,
+                train_split,
+                val,
+                settings=_refine_settings({**table["refine"], "rounds": 1, "epochs": epochs, **_pace(table)}),
+                detection=None,
+                seed=seed,
+                work=work,
+                progress=job.progress,
+                given=[f for f in last if f is not None][-1:],
+            )
+        elif "train" in table:
+            fit(net, epochs=epochs, work=work, seed=seed)
+        else:
+            fit_matched(
+                net,
+                dense,
+                train_split,
+                val,
+                settings=_natural_settings(table, epochs),
+                attribution_weight=table.get("attribution_weight", 0.0),
+                seed=seed,
+                work=work,
+                progress=job.progress,
+            )
+
+    net, summary = pruned(
         dense,
-        importance=table["importance"],
-        macs_ratio=table["macs_ratio"],
-        round_to=table["round_to"],
+        table,
+        train_split,
         seed=job.seed,
+        work=job.work,
+        tune=tune,
+        fit=fit if "train" in table else None,
+        progress=job.progress,
     )
-    splits, epochs = found.splits, int(table["finetune_epochs"])
-    if epochs and "refine" in table:
-        last = [read_flags(job.inputs["flags"], k) for k in range(table["refine"]["rounds"])]
-        settings = _refine_settings({**table["refine"], "rounds": 1, "epochs": epochs, **_pace(table)})
-        given = [f for f in last if f is not None][-1:]
-        refine_network(
-            net,
-            splits["train"],
-            splits["val"],
-            settings=settings,
-            detection=None,
-            seed=job.seed + 1,
-            work=job.work,
-            progress=job.progress,
-            given=given,
-        )
-    elif epochs:
-        fit_natural(
-            net,
-            splits["train"],
-            splits["val"],
-            settings=_natural_settings(table, epochs),
-            seed=job.seed + 1,
-            work=job.work,
-            progress=job.progress,
-        )
     store.save(net, job.out)
-    summary = {"macs": macs(net), "parameters": parameters(net), "macs_ratio": report.macs_ratio}
-    summary |= {"widths_before": list(report.widths_before), "widths_after": list(report.widths_after)}
     _write(job.out / "summary.json", summary)
 
 
@@ -172,6 +191,30 @@ def _device(job: Job) -> str:
     return job.device
 
 
+def _train_settings(table: Mapping[str, Any], epochs: int) -> NaturalSettings | AdversarialSettings | AdvPropSettings:
+    """Of the table's method; keys that decide nothing are not in the table."""
+    plain = _natural_settings(table, epochs)
+    if table["method"] == "natural":
+        return plain
+    step = table["attack_step"]
+    adversary = Adversary(
+        pixels(table["eps"]),
+        norm=table["norm"],
+        steps=table.get("attack_steps", 1),
+        step=None if step is None else pixels(step),
+    )
+    if table["method"] == "advprop":
+        return AdvPropSettings(plain, adversary, adversarial_weight=table["adversarial_weight"])
+    return AdversarialSettings(
+        plain,
+        adversary,
+        trades=table["attack"] == "trades",
+        clean_weight=table.get("clean_weight", 1.0),
+        adversarial_weight=table["adversarial_weight"],
+        patience=table["patience"],
+    )
+
+
 def _natural_settings(table: Mapping[str, Any], epochs: int) -> NaturalSettings:
     return NaturalSettings(
         epochs=epochs,
@@ -182,6 +225,7 @@ def _natural_settings(table: Mapping[str, Any], epochs: int) -> NaturalSettings:
         weight_average=table["weight_average"],
         augment=table["augment"],
         augment_strength=table["augment_strength"],
+        precision=table.get("precision", "fp32"),
     )
 
 

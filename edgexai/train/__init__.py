@@ -4,5 +4,7 @@ from edgexai.registry import Entry
 
 METHODS: dict[str, Entry] = {
     "natural": Entry("edgexai.train.natural:fit_natural"),
+    "adversarial": Entry("edgexai.train.adversarial:fit_adversarial"),
+    "advprop": Entry("edgexai.train.advprop:fit_advprop"),
     "lime": Entry("edgexai.train.lime_refined:refine"),
 }

@@ -9,13 +9,14 @@ One step, on a batch whose flagged cells are replaced with probability ``mask_pr
 ``L_reg`` too: it is taken once, at the random start. ``lambda`` is set at the first step so that its term is
 ``sensitivity_weight`` of the task loss. Differentiating through a gradient costs more than all else in a step, so
 ``L_reg`` is taken on every fourth batch with four times its weight: the same in expectation, a quarter of the cost.
-A weight of 0 switches its term, and its cost, off. Cells are replaced before
-augmentation, where grid and image still agree; the map of flagged pixels moves along with the warp.
+A weight of 0 switches its term, and its cost, off; with neither masks
+nor L_reg no cell decides anything, so nothing is explained either. Cells are replaced before augmentation, where grid
+and image still agree; the map of flagged pixels moves along with the warp.
 
 What is validated, explained and returned is a moving average of the weights, which overfits adversarial images less.
 
-Single-step adversarial training can collapse to zero accuracy under PGD within an epoch: PGD-10 on validation images
-after every epoch finds that, the weights before the collapse are restored, and training ends there.
+PGD-10 on validation images after every epoch finds a collapse of the adversarial term (``train.watch``): the weights
+before it are restored, and training ends there.
 """
 
 from __future__ import annotations
@@ -39,10 +40,12 @@ from edgexai.train.detect import DetectSettings, Flags, detect, random_cells, st
 from edgexai.train.feed import Feed, epoch_seed
 from edgexai.train.flag_file import read_flags, write_flags
 from edgexai.train.optimiser import one_cycle, set_lr, sgd
-from edgexai.train.validate import robust_accuracy, twin_accuracy
+from edgexai.train.perturb import Adversary
+from edgexai.train.validate import twin_accuracy
+from edgexai.train.watch import RobustWatch
 from edgexai.types import Progress, Split
 
-_VAL_STEPS, _VAL_IMAGES, _COLLAPSE = 10, 256, 0.5
+_VAL_IMAGES = 256
 _PENALTY_EVERY, _PANEL = 4, 12
 
 
@@ -65,6 +68,11 @@ class RefineSettings:
     label_smoothing: float = 0.0
     weight_average: float = 0.0
 
+    @property
+    def uses_cells(self) -> bool:
+        """False where no term reads what is flagged."""
+        return self.mask_probability > 0 or self.sensitivity_weight > 0
+
 
 def refine(
     net: Network,
@@ -82,11 +90,11 @@ def refine(
 
     Args:
         detection: how to flag by LIME; None = the control arm or a fine-tuning, which takes its cells from ``given``.
-        given: one ``Flags`` per round when ``detection`` is None.
+        given: one ``Flags`` per round when ``detection`` is None; not read where ``settings.uses_cells`` is False.
         work: holds checkpoint and flags; a restart continues to bit-identical weights.
 
     Returns:
-        The flags of every round.
+        The flags of every round; none where ``settings.uses_cells`` is False.
 
     Raises:
         UserError: the loss became NaN or infinite.
@@ -102,11 +110,11 @@ def refine(
         seed=seed,
         device=device,
     )
-    watch = val.take(np.sort(np.random.default_rng([seed, 3]).permutation(len(val))[:_VAL_IMAGES]))
+    watch = RobustWatch(val, n=_VAL_IMAGES, eps=settings.eps, seed=seed)
     rng = np.random.default_rng([seed, 4])
     panel = rng.permutation(stratified(train.labels, _PANEL, rng))[:_PANEL]  # shown round by round, so always explained
     restored = load_checkpoint(work, net=net, optimiser=optimiser)
-    first, averaged, notes = restored if restored else (0, {}, {"lambda": -1.0, "best": 0.0, "collapsed": 0.0})
+    first, averaged, notes = restored if restored else (0, {}, {"lambda": -1.0, **RobustWatch.NOTES})
     average = WeightAverage(net, decay=settings.weight_average)
     if averaged:
         average.load(averaged)
@@ -116,7 +124,7 @@ def refine(
             break
         this_round = epoch // settings.epochs
         found = flags[this_round]
-        if found is None:
+        if found is None and settings.uses_cells:
             if detection is None:
                 found = given[min(this_round, len(given) - 1)]  # a collapsed run flagged in fewer rounds
             else:
@@ -134,16 +142,16 @@ def refine(
         healthy = {k: v.clone() for k, v in average.state.items()}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(epoch_seed(seed + 1, epoch))  # dropout draws from the global generator
-            loss = _epoch(net, feed, optimiser, average, found.cells, epoch, epochs, settings, notes)
+            cells = found.cells if found else None
+            loss = _epoch(net, feed, optimiser, average, cells, epoch, epochs, settings, notes)
         shown = average.network(net)
-        scalars = {"loss": loss, "val_acc": twin_accuracy(shown, val), "flagged_share": float(found.cells.mean())}
+        scalars = {"loss": loss, "val_acc": twin_accuracy(shown, val)}
+        if found:
+            scalars["flagged_share"] = float(found.cells.mean())
         if settings.adversarial_weight:
-            robust = robust_accuracy(shown, watch, eps=settings.eps, steps=_VAL_STEPS, seed=seed)
-            scalars["val_robust_acc"] = robust
-            if robust < _COLLAPSE * notes["best"]:
+            scalars["val_robust_acc"] = watch.look(shown, notes, epoch=epoch)
+            if notes["collapsed"]:
                 average.load(healthy)
-                notes["collapsed"] = float(epoch + 1)
-            notes["best"] = max(robust, notes["best"])
         save_checkpoint(work, epoch=epoch + 1, net=net, optimiser=optimiser, extra=average.state, notes=notes)
         event = {"what": "epoch", "done": epoch + 1, "total": epochs, "step": epoch + 1, "scalars": scalars}
         progress(event | ({"collapsed": True} if notes["collapsed"] else {}))
@@ -162,7 +170,7 @@ def _epoch(
     feed: Feed,
     optimiser: torch.optim.Optimizer,
     average: WeightAverage,
-    cells: NDArray[np.bool_],
+    cells: NDArray[np.bool_] | None,
     epoch: int,
     epochs: int,
     settings: RefineSettings,
@@ -171,18 +179,21 @@ def _epoch(
     """One pass over the training images; returns the mean loss."""
     net.train()
     device = net.mean.device
-    flagged = torch.from_numpy(cells).to(device)
+    flagged = None if cells is None else torch.from_numpy(cells).to(device)
     loss_sum = torch.zeros((), device=device)
     for step, (raw, labels, index, generator) in enumerate(feed.epoch(epoch)):
         set_lr(optimiser, one_cycle(epoch * len(feed) + step, epochs * len(feed), settings.lr))
-        here = flagged[index]
-        if settings.mask_probability:
+        if flagged is not None and settings.mask_probability:
             chosen = (torch.rand(len(raw), generator=generator) < settings.mask_probability).to(device)
-            raw = replace_cells(raw, here & chosen[:, None], how=settings.replace, colour=net.mean, generator=generator)
-        marked = cells_to_pixels(here.float(), raw.shape[-1])
-        images, marked = feed.augmented_with(raw, marked, generator)
-        penalised = settings.sensitivity_weight > 0 and step % _PENALTY_EVERY == 0
-        loss = _loss(net, images, labels, marked if penalised else None, generator, settings, notes)
+            cut = flagged[index] & chosen[:, None]
+            raw = replace_cells(raw, cut, how=settings.replace, colour=net.mean, generator=generator)
+        marked = None
+        if flagged is not None and settings.sensitivity_weight and step % _PENALTY_EVERY == 0:
+            marked = cells_to_pixels(flagged[index].float(), raw.shape[-1])
+            images, marked = feed.augmented_with(raw, marked, generator)
+        else:
+            images = feed.augmented(raw, generator)
+        loss = _loss(net, images, labels, marked, generator, settings, notes)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -203,21 +214,17 @@ def _loss(
     notes: dict[str, float],
 ) -> Tensor:
     """The loss of the module docstring for one batch; without L_reg where ``marked`` (N,1,H,W) is None."""
-    alpha, eps = settings.adversarial_weight, settings.eps
+    alpha, adversary = settings.adversarial_weight, Adversary(settings.eps)
     if not alpha and marked is None:
         return F.cross_entropy(net(images), labels, label_smoothing=settings.label_smoothing)
-    delta = torch.zeros_like(images)
-    if alpha:
-        noise = torch.rand(images.permute(0, 2, 3, 1).shape, generator=generator).to(images.device)
-        delta = (noise.permute(0, 3, 1, 2) * 2 - 1) * eps
-    start = (images + delta).clamp(0, 1).requires_grad_(True)
+    moved = images + adversary.start(images, generator) if alpha else images
+    start = moved.clamp(0, 1).requires_grad_(True)
     # summed, not averaged: each image's gradient is then its own, whatever the batch size
     start_logits = net(start)
     start_loss = F.cross_entropy(start_logits, labels, reduction="sum")
     (gradient,) = torch.autograd.grad(start_loss, start, create_graph=marked is not None)
     if alpha:
-        step = (start.detach() - images + 1.25 * eps * gradient.detach().sign()).clamp(-eps, eps)
-        attacked = (images + step).clamp(0, 1)
+        attacked = adversary.ascend(start.detach(), images, gradient.detach())
         both = torch.cat([images, attacked]).contiguous(memory_format=torch.channels_last)
         logits, attacked_logits = net(both).chunk(2)
         smooth = settings.label_smoothing

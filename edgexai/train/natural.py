@@ -15,6 +15,7 @@ from edgexai.train.average import WeightAverage
 from edgexai.train.checkpoint import load_checkpoint, save_checkpoint
 from edgexai.train.feed import Feed, epoch_seed
 from edgexai.train.optimiser import one_cycle, set_lr, sgd
+from edgexai.train.precision import autocast
 from edgexai.train.validate import twin_accuracy
 from edgexai.types import Progress, Split
 
@@ -31,6 +32,7 @@ class NaturalSettings:
     weight_average: float = 0.0
     augment: str = "sign"
     augment_strength: float = 1.0
+    precision: str = "fp32"
 
 
 def fit_natural(
@@ -53,10 +55,12 @@ def fit_natural(
 
     Raises:
         UserError: the loss became NaN or infinite (learning rate too high).
+        MissingCapability: mixed precision without CUDA.
     """
     net.to(memory_format=torch.channels_last)
     optimiser = sgd(net, weight_decay=settings.weight_decay)
     device = str(net.mean.device)
+    mixed = autocast(settings.precision, device=device)
     feed = Feed(
         train,
         batch_size=settings.batch_size,
@@ -80,7 +84,8 @@ def fit_natural(
             for step, (raw, labels, _, generator) in enumerate(feed.epoch(epoch)):
                 set_lr(optimiser, one_cycle(epoch * len(feed) + step, total, settings.lr))
                 images = feed.augmented(raw, generator)
-                loss = F.cross_entropy(net(images), labels, label_smoothing=settings.label_smoothing)
+                with mixed:
+                    loss = F.cross_entropy(net(images), labels, label_smoothing=settings.label_smoothing)
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()

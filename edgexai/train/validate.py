@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from edgexai.attack.ball import Norm
 from edgexai.attack.pgd import pgd
 from edgexai.models.base import Network
 from edgexai.types import Split
@@ -23,13 +24,17 @@ def twin_accuracy(net: Network, split: Split, *, batch_size: int = 500) -> float
     return right / len(split)
 
 
-def robust_accuracy(net: Network, split: Split, *, eps: float, steps: int, seed: int) -> float:
-    """Share of ``split`` that withstands PGD (white box), in eval mode; the mode is restored."""
+def robust_accuracy(net: Network, split: Split, *, eps: float, steps: int, seed: int, norm: Norm = "linf") -> float:
+    """Share of ``split`` that withstands PGD (white box), in eval mode; the mode is restored.
+
+    Args:
+        eps: radius in pixels of [0,1], of one value ("linf") or of a whole image's Euclidean length ("l2").
+    """
     device, was_training = net.mean.device, net.training
     net.eval()
     images = torch.from_numpy(split.as_float()).to(device)
     labels = torch.from_numpy(split.labels).to(device)
-    attacked = pgd(net, images, labels, eps=eps, steps=steps, seed=seed)
+    attacked = pgd(net, images, labels, eps=eps, norm=norm, steps=steps, seed=seed)
     with torch.inference_mode():
         right = float((net(attacked).argmax(1) == labels).float().mean())
     net.train(was_training)

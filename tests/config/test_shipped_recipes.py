@@ -13,7 +13,7 @@ from edgexai.config.load import load_recipe
 from edgexai.config.recipe import Recipe
 from edgexai.config.source import recipe_title, shipped_recipes
 
-FAMILIES = ("natural", "lime", "pruned", "pruned_lime")
+FAMILIES = ("natural", "adversarial", "advprop", "lime", "pruned", "pruned_lime")
 NAMES = [f"{family}_{data}" for family in FAMILIES for data in ("gtsrb", "signs")]
 NAMES += ["shortcut_lime_signs", "shortcut_lime_signs_blind", "quickstart"]
 # What may differ between the real and the rendered sibling, besides [data] and the title.
@@ -40,7 +40,7 @@ def _items(value: Any) -> list[tuple[str, Any]]:
 
 def test_exactly_these_ship() -> None:
     assert set(shipped_recipes()) == set(NAMES)
-    assert len(NAMES) == 11
+    assert len(NAMES) == 15
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -80,6 +80,15 @@ def test_taking_one_table_away_gives_the_sibling(data: str, bigger: str, table: 
     rest = content(f"{bigger}_{data}")
     assert rest.pop(table)
     assert rest == content(f"{smaller}_{data}")
+
+
+@pytest.mark.parametrize("data", ["gtsrb", "signs"])
+@pytest.mark.parametrize("method", ["adversarial", "advprop"])
+def test_training_methods_differ_in_their_table_alone(method: str, data: str) -> None:
+    keys = differing(content(f"{method}_{data}"), content(f"natural_{data}"))
+    assert "train.method" in keys
+    assert {key.partition(".")[0] for key in keys} == {"train"}
+    assert load_recipe(f"{method}_{data}").recipe.train.method == method
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -14,10 +14,10 @@ import pytest
 from typer.testing import CliRunner
 
 from edgexai.cli.data import app
+from edgexai.config.cards import card_names, read_card
 from edgexai.config.recipe import DataTable
 from edgexai.config.shipped import folder
-from edgexai.data import DATASETS
-from edgexai.data.card import card_names, read_card
+from edgexai.data import DATASETS, PLACES
 from edgexai.data.digest import source_digest
 from edgexai.data.fetch import fetch_gtsrb
 from edgexai.data.load import load
@@ -25,6 +25,7 @@ from edgexai.data.locate import locate_gtsrb
 from edgexai.errors import MissingCapability, UserError
 
 GTSRB = DataTable(name="gtsrb")
+SHIPPED = ("cifar10", "cifar100", "cifar10c", "gtsrb", "gtsrb_c", "lisa", "lisa14", "lisa17", "signs", "signs_shortcut")
 
 
 def archives(root: Path) -> Path:
@@ -47,11 +48,27 @@ def tree(root: Path) -> Path:
 
 
 def test_every_card_has_a_loader_and_the_same_classes() -> None:
-    assert set(card_names()) == set(DATASETS) == {"gtsrb", "signs", "signs_shortcut"}
+    assert set(card_names()) == set(DATASETS) == set(SHIPPED)
+    assert set(PLACES) == {name for name in SHIPPED if read_card(name).kind != "rendered"}
     cards = {name: read_card(name) for name in card_names()}
     assert len(cards["gtsrb"].classes) == 43
     assert cards["gtsrb"].classes[14] == "stop"
-    assert {card.classes for card in cards.values()} == {cards["gtsrb"].classes}
+    german = [name for name in SHIPPED if name.startswith(("gtsrb", "signs"))]
+    assert {cards[name].classes for name in german} == {cards["gtsrb"].classes}
+    assert {name: len(card.classes) for name, card in cards.items() if name not in german} == {
+        "cifar10": 10,
+        "cifar10c": 10,
+        "cifar100": 100,
+        "lisa": 47,
+        "lisa14": 14,
+        "lisa17": 17,
+    }
+    assert cards["cifar10c"].classes == cards["cifar10"].classes
+    for name, card in cards.items():
+        assert card.source and card.licence and card.citation and card.traps, name  # noqa: PT018
+        assert card.own is None
+        assert (card.of is None) == (card.kind != "corrupted")
+        assert len(card.class_of()) >= len(card.classes)
     assert [s.name for s in cards["signs_shortcut"].splits] == ["train", "val", "aligned", "conflicting", "absent"]
 
 
@@ -72,7 +89,7 @@ def test_bad_cards_list_their_faults(tmp_path: Path, text: str, expected: str) -
     (tmp_path / "own.toml").write_text(text)
     with pytest.raises(UserError, match=expected):
         read_card("own", place=tmp_path)
-    with pytest.raises(UserError, match="there are: gtsrb, signs, signs_shortcut"):
+    with pytest.raises(UserError, match=r"did you mean \"gtsrb\"\?; there are: cifar10, .*gtsrb, gtsrb_c, "):
         read_card("gtsrbb")
 
 
@@ -214,7 +231,7 @@ def test_the_real_set(tmp_path: Path) -> None:
     if not root:
         pytest.skip("EDGEXAI_DATA is not set")
     from edgexai.data import pack
-    from edgexai.data.duplicates import duplicates
+    from edgexai.data.duplicates import duplicates, without_duplicates
 
     data = load(GTSRB, seed=0)
     train, val, test = (data.splits[name] for name in ("train", "val", "test"))
@@ -228,6 +245,13 @@ def test_the_real_set(tmp_path: Path) -> None:
         # Of the eight test images known to be training images, the five whose frames this third of the set has.
         assert len(set(train.tracks.tolist()) | set(val.tracks.tolist())) == 1_307
         assert duplicates([train, val], test).tolist() == [666, 3546, 3594, 9384, 9575]
+        left = without_duplicates(data.splits, tests=("test",))
+        assert {name: len(split) for name, split in left.items()} == {
+            "train": len(train),
+            "val": len(val),
+            "test": 12_625,
+        }
+        assert not len(duplicates([train, val], left["test"]))
     pack.write(data, tmp_path / "pack")
     start = time.perf_counter()
     again = pack.read(tmp_path / "pack")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from edgexai.attack.apgd import apgd
 from edgexai.attack.pgd import pgd
 from edgexai.engine.twin import Twin
 from edgexai.errors import UserError
@@ -44,6 +45,8 @@ def probes_of(net: Twin, data: Split, **changes: Any) -> ProbeSet:
         "attacks": ("fgsm", "pgd", "square", "noise"),
         "eps": tuple(EPS),
         "pgd_steps": 3,
+        "apgd_steps": 5,
+        "apgd_n": 6,
         "explainers": ("vg", "gradcam", "lime"),
         "lime_samples": 64,
         "fill": (0.5, 0.5, 0.5),
@@ -151,6 +154,23 @@ def test_attacks_stay_in_the_ball_and_raise_the_loss(probes: ProbeSet) -> None:
         assert (loss(images) > loss(probes.images)).mean() > 0.9
     direct = pgd(net.net, torch.from_numpy(probes.images), torch.from_numpy(probes.labels), eps=0.1, steps=3, seed=0)
     assert np.allclose(probes.attacked["pgd@0.1"], direct.numpy(), atol=1e-6)
+
+
+def test_apgd_is_two_attacks_on_the_first_images(probes: ProbeSet) -> None:
+    found = probes_of(twin(), split(), attacks=("pgd", "apgd"), explainers=())
+    assert set(found.attacked) == {f"{name}@{eps}" for name in ("pgd", "apgd-ce", "apgd-dlr") for eps in EPS}
+    assert found.settings["apgd_steps"] == 5
+    assert "apgd_steps" not in probes.settings  # a recipe without it has the probe set it always had
+    net, images, labels = twin(), torch.from_numpy(found.images[:6]), torch.from_numpy(found.labels[:6])
+    for name, radius in EPS.items():
+        assert len(found.attacked[f"pgd@{name}"]) == 12
+        for loss in ("ce", "dlr"):
+            points = found.attacked[f"apgd-{loss}@{name}"]
+            assert points.shape == (6, 3, 32, 32)
+            assert points.dtype == np.float32
+            assert np.abs(points - found.images[:6]).max() <= radius + 1e-6
+            direct = apgd(net.net, images, labels, eps=radius, steps=5, loss=loss, seed=0)
+            assert np.allclose(points, direct.images.numpy(), atol=1e-6)
 
 
 def test_no_boxes_no_relevance() -> None:

@@ -15,9 +15,23 @@ from edgexai.models.cost import macs
 from edgexai.models.store import build, default_widths, load, save
 from edgexai.prune.channel import prune_channels
 
+
+def mobilenet(stages: tuple[int, ...]) -> tuple[int, ...]:
+    """Stem, the outputs of the seven stages, hidden layers twice as wide as what they read; last as the last stage."""
+    widths, channels = [stages[0], stages[1]], stages[1]
+    for outputs, blocks in zip(stages[2:], (2, 3, 4, 3, 3, 1), strict=True):
+        for _ in range(blocks):
+            widths += [2 * channels, outputs]
+            channels = outputs
+    return (*widths, channels)
+
+
 WIDTHS = {
     "signnet": tuple(w // 2 for w in default_widths("signnet")),
     "resnet18": (24, *(w for stage in (24, 32, 40, 48) for _ in range(2) for w in (stage - 8, stage))),
+    "resnet20": (16, *(w for stage in (16, 24, 32) for _ in range(3) for w in (stage, stage))),
+    "mobilenet_v2": mobilenet((16, 16, 24, 24, 32, 32, 40, 40)),
+    "densenet_small": (16, 16, 8, 16, 8, 24, 16, 16, 16, 16, 24, 16, 16, 16, 16),
     "vgg16": (16, 16, 24, 24, 24, 24, 24, 32, 32, 32, 32, 32, 32, 40, 40),
     "lisa_cnn": (24, 40, 48),
 }

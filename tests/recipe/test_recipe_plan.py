@@ -131,6 +131,8 @@ LATE = {
         ),
         ({"export.min_agreement": 0.9}, {"compare", *(n for n in ALL if n.startswith("engine["))}),
         ({"measure.n": 20}, {"compare", *(n for n in ALL if n.startswith(("measure[", "probe[")))}),
+        ({"measure.apgd_steps": 20, "measure.apgd_n": 7}, set()),  # without "apgd" among the attacks they say nothing
+        ({"measure.attacks": ["apgd"]}, {"compare", *(n for n in ALL if n.startswith(("measure[", "probe[")))}),
         ({"gate.clean_acc": ">= 0.9"}, {"compare"}),
     ],
 )

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from edgexai.errors import UserError
 from edgexai.models.base import Network
-from edgexai.train import lime_refined
+from edgexai.train import lime_refined, watch
 from edgexai.train.detect import DetectSettings, Flags
 from edgexai.train.lime_refined import RefineSettings, control_flags, refine
 from edgexai.train.natural import NaturalSettings, fit_natural
@@ -201,6 +201,72 @@ def test_every_term_changes_the_result(tmp_path: Path, term: str) -> None:
     assert not same(*nets)
 
 
+ARMS = {  # mask_probability, sensitivity_weight, adversarial_weight
+    "all": (0.7, 0.1, 1.0),
+    "masks only": (0.7, 0.0, 0.0),
+    "regulariser only": (0.0, 0.1, 0.0),
+    "adversarial only": (0.0, 0.0, 1.0),
+    "none": (0.0, 0.0, 0.0),
+}
+
+
+@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("detected", [True, False])
+def test_a_weight_of_zero_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arm: str, detected: bool
+) -> None:
+    """Counts the passes: every arm pays for its own terms alone, and LIME is asked only where its cells are read."""
+    mask, sensitivity, alpha = ARMS[arm]
+    given = run(lisa(3), tmp_path / "flags") if not detected and mask + sensitivity else []
+    net, forward, explained, replaced = lisa(3), [], [], []
+    backward = {"inner": 0, "double": 0, "outer": 0}
+    grad, back, cut = torch.autograd.grad, Tensor.backward, lime_refined.replace_cells
+
+    def counted_grad(*words: Any, create_graph: bool = False) -> Any:
+        backward["double" if create_graph else "inner"] += 1
+        return grad(*words, create_graph=create_graph)
+
+    def counted_back(loss: Tensor) -> None:
+        backward["outer"] += 1
+        back(loss)
+
+    def counted_cut(*words: Any, **named: Any) -> Tensor:
+        replaced.append(1)
+        return cut(*words, **named)
+
+    net.register_forward_hook(lambda module, given, _: forward.append(len(given[0])) if module.training else None)
+    monkeypatch.setattr(lime_refined.torch.autograd, "grad", counted_grad)
+    monkeypatch.setattr(Tensor, "backward", counted_back)
+    monkeypatch.setattr(lime_refined, "replace_cells", counted_cut)
+    monkeypatch.setattr(lime_refined, "twin_accuracy", lambda *_: 0.5)
+    monkeypatch.setattr(watch, "robust_accuracy", lambda *_, **__: explained.append("pgd") or 0.5)
+    if detected:
+        whole = lime_refined.detect
+        monkeypatch.setattr(
+            lime_refined,
+            "detect",
+            lambda *a, **b: explained.append("lime") or _uncounted(monkeypatch, grad, whole, a, b),
+        )
+    arms = replace(SETTINGS, mask_probability=mask, sensitivity_weight=sensitivity, adversarial_weight=alpha, rounds=1)
+    flags = run(net, tmp_path / "run", settings=arms, detection=DETECTION if detected else None, given=given)
+    steps, penalised = 3, 1  # the first of every four batches
+    uses_cells = bool(mask or sensitivity)
+    first, doubled = (steps if alpha else 0), (penalised if sensitivity else 0)
+    assert forward == ([8, 16] * steps if alpha else [8] * steps)
+    assert backward == {"inner": first - doubled if alpha else 0, "double": doubled, "outer": steps}
+    assert len(replaced) == (steps if mask else 0)
+    assert explained == ["lime"] * (detected and uses_cells) + ["pgd"] * bool(alpha)
+    assert len(flags) == (1 if uses_cells else 0)
+
+
+def _uncounted(monkeypatch: pytest.MonkeyPatch, grad: Any, whole: Any, words: Any, named: Any) -> Flags:
+    """Detection with its own gradients left out of the count."""
+    with monkeypatch.context() as patched:
+        patched.setattr(torch.autograd, "grad", grad)
+        found: Flags = whole(*words, **named)
+    return found
+
+
 @pytest.mark.parametrize(
     ("make", "stop"),
     [
@@ -277,7 +343,7 @@ def test_train_mode_in_every_epoch_and_eval_in_detection(tmp_path: Path) -> None
 
 def test_collapse_is_found_and_the_weights_before_it_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scores = iter([0.8, 0.9, 0.44, 0.9])
-    monkeypatch.setattr(lime_refined, "robust_accuracy", lambda *_, **__: next(scores))
+    monkeypatch.setattr(watch, "robust_accuracy", lambda *_, **__: next(scores))
     saved: list[dict[str, Tensor]] = []
     net, events = lisa(3), []
 
@@ -292,7 +358,7 @@ def test_collapse_is_found_and_the_weights_before_it_come_back(tmp_path: Path, m
     assert all(torch.equal(v, saved[1][k]) for k, v in net.state_dict().items())
     assert len(flags) == 3
     # the control of a collapsed run has fewer given rounds than it runs
-    monkeypatch.setattr(lime_refined, "robust_accuracy", lambda *_, **__: 0.9)
+    monkeypatch.setattr(watch, "robust_accuracy", lambda *_, **__: 0.9)
     control = run(lisa(3), tmp_path / "control", settings=replace(SETTINGS, rounds=4), detection=None, given=flags)
     assert len(control) == 4
 

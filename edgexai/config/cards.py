@@ -1,4 +1,4 @@
-"""Reads dataset cards: ``datasets/<name>.toml`` of the repository or the wheel."""
+"""Reads dataset cards: ``datasets/<name>.toml`` of the repository or the wheel, or the user's own. Imports no torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from edgexai.config.card import Card
-from edgexai.config.shipped import folder
+from edgexai.config.card_files import card_files, unknown_card
 from edgexai.errors import UserError
 
 if sys.version_info >= (3, 11):
@@ -18,8 +18,8 @@ else:
 
 
 def card_names() -> tuple[str, ...]:
-    """Names of all shipped cards, sorted."""
-    return tuple(sorted(path.stem for path in folder("datasets").glob("*.toml")))
+    """Names of all cards, sorted."""
+    return tuple(card_files())
 
 
 def read_card(name: str, *, place: Path | None = None) -> Card:
@@ -27,16 +27,18 @@ def read_card(name: str, *, place: Path | None = None) -> Card:
 
     Args:
         name: e.g. "gtsrb".
-        place: folder of cards; the shipped one when absent.
+        place: folder of cards; the shipped ones and the user's own when absent.
 
     Raises:
         UserError: no such card, not TOML, or it breaks the schema (every fault is listed).
     """
-    path = (place or folder("datasets")) / f"{name}.toml"
-    if not path.is_file():
-        raise UserError(f'no data set "{name}"; there are: {", ".join(card_names())}', next_step="edgexai data ls")
+    path = place / f"{name}.toml" if place else card_files().get(name)
+    if path is None or not path.is_file():
+        raise UserError(unknown_card(name) or f"{path} is not there", next_step="edgexai data ls")
     try:
         return Card.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not TOML: {error}") from error
     except ValidationError as error:

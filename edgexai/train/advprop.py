@@ -1,0 +1,141 @@
+"""AdvProp: attacked images as extra data for clean accuracy (Xie et al., arXiv 1911.09665); the whole loop.
+
+One step, on a batch x and its attacked copy x_adv:
+
+    L = (CE(x through the main batch norms) + a CE(x_adv through the auxiliary ones)) / (1 + a)
+
+All weights but those of the batch norms are shared. x_adv is made through the auxiliary norms too, so the main ones see
+clean images only; they alone are validated, averaged and returned: the network has the layers it came with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from edgexai.errors import UserError
+from edgexai.models.base import Network
+from edgexai.train.auxiliary_norms import AuxiliaryNorms
+from edgexai.train.average import WeightAverage
+from edgexai.train.checkpoint import load_checkpoint, save_checkpoint
+from edgexai.train.feed import Feed, epoch_seed
+from edgexai.train.natural import NaturalSettings
+from edgexai.train.optimiser import one_cycle, set_lr, sgd
+from edgexai.train.perturb import Adversary, perturb
+from edgexai.train.precision import autocast
+from edgexai.train.validate import twin_accuracy
+from edgexai.types import Progress, Split
+
+_AVERAGE, _AUXILIARY = "average.", "auxiliary."
+
+
+@dataclass(frozen=True)
+class AdvPropSettings:
+    """What the loop needs; see ``config.recipe.TrainTable`` for meaning and limits.
+
+    Attributes:
+        plain: of the loop, as natural training has them.
+        adversary: the attack inside the step.
+        adversarial_weight: of the attacked images, against 1 for the clean ones.
+    """
+
+    plain: NaturalSettings
+    adversary: Adversary
+    adversarial_weight: float = 1.0
+
+
+def fit_advprop(
+    net: Network,
+    train: Split,
+    val: Split,
+    *,
+    settings: AdvPropSettings,
+    seed: int,
+    work: Path,
+    progress: Progress,
+) -> Mapping[str, float]:
+    """Trains ``net`` in place and leaves it in eval mode, with the moving average of its weights.
+
+    Args:
+        work: holds the checkpoint; a restart continues from it to bit-identical weights (same machine, same threads).
+
+    Returns:
+        Validation accuracy.
+
+    Raises:
+        UserError: the network has no batch norm, or the loss became NaN or infinite (learning rate too high).
+        MissingCapability: mixed precision without CUDA.
+    """
+    plain = settings.plain
+    net.to(memory_format=torch.channels_last)
+    auxiliary = AuxiliaryNorms(net)
+    optimiser = sgd(nn.ModuleList([net, auxiliary]), weight_decay=plain.weight_decay)
+    device = str(net.mean.device)
+    mixed = autocast(plain.precision, device=device)
+    feed = Feed(
+        train,
+        batch_size=plain.batch_size,
+        augment=plain.augment,
+        strength=plain.augment_strength,
+        seed=seed,
+        device=device,
+    )
+    first, kept, _ = load_checkpoint(work, net=net, optimiser=optimiser) or (0, {}, {})
+    average = WeightAverage(net, decay=plain.weight_average)
+    if kept:
+        average.load({k.removeprefix(_AVERAGE): v for k, v in kept.items() if k.startswith(_AVERAGE)})
+        auxiliary.load_state_dict({k.removeprefix(_AUXILIARY): v for k, v in kept.items() if k.startswith(_AUXILIARY)})
+    total = plain.epochs * len(feed)
+    loss_sum = torch.zeros((), device=device)
+    for epoch in range(first, plain.epochs):
+        net.train()
+        loss_sum.zero_()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(epoch_seed(seed + 1, epoch))  # dropout draws from the global generator
+            for step, (raw, labels, _, generator) in enumerate(feed.epoch(epoch)):
+                set_lr(optimiser, one_cycle(epoch * len(feed) + step, total, plain.lr))
+                images = feed.augmented(raw, generator)
+                with mixed:
+                    loss = _loss(net, auxiliary, images, labels, generator, settings)
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+                average.update(net, epoch * len(feed) + step)
+                loss_sum += loss.detach()
+        if not torch.isfinite(loss_sum):
+            raise UserError("training diverged: the loss is not finite", next_step="lower train.lr")
+        scalars = {"loss": float(loss_sum) / len(feed), "val_acc": twin_accuracy(average.network(net), val)}
+        extra = {f"{_AVERAGE}{k}": v for k, v in average.state.items()}
+        extra |= {f"{_AUXILIARY}{k}": v for k, v in auxiliary.state_dict().items()}
+        save_checkpoint(work, epoch=epoch + 1, net=net, optimiser=optimiser, extra=extra)
+        progress({"what": "epoch", "done": epoch + 1, "total": plain.epochs, "step": epoch + 1, "scalars": scalars})
+    net.load_state_dict(average.state)
+    net.eval()
+    return {"val_acc": twin_accuracy(net, val)}
+
+
+def _loss(
+    net: Network,
+    auxiliary: AuxiliaryNorms,
+    images: Tensor,
+    labels: Tensor,
+    generator: torch.Generator,
+    settings: AdvPropSettings,
+) -> Tensor:
+    """The loss of the module docstring for one batch."""
+    smooth, alpha = settings.plain.label_smoothing, settings.adversarial_weight
+    with auxiliary.in_place():
+        attacked = perturb(
+            lambda points: F.cross_entropy(net(points), labels, reduction="sum"),
+            images,
+            adversary=settings.adversary,
+            generator=generator,
+        )
+        hard = F.cross_entropy(net(attacked), labels, label_smoothing=smooth)
+    clean = F.cross_entropy(net(images), labels, label_smoothing=smooth)
+    return (clean + alpha * hard) / (1 + alpha)
