@@ -64,6 +64,13 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"edgexai {__version__}\n"
 
 
+def test_python_dash_m_is_the_same_command() -> None:
+    for words, code in ((["--version"], 0), (["recipee"], 2)):
+        done = subprocess.run([sys.executable, "-m", "edgexai", *words], capture_output=True, text=True, check=False)
+        assert done.returncode == code
+        assert (done.stdout == f"edgexai {__version__}\n") == (code == 0)
+
+
 def test_help_lists_every_noun(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     out = capsys.readouterr().out
