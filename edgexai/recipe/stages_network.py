@@ -89,7 +89,12 @@ def refine(job: Job) -> None:
 
 
 def prune(job: Job) -> None:
-    """Channels removed, then fine-tuned with the losses, and the flags, that the network was trained with."""
+    """Channels removed, then fine-tuned with the losses, and the flags, that the network was trained with.
+
+    All but the sensitivity term: its scale is set by the first batch's gradients, and those of a network that has just
+    lost half its channels are so small that the term then holds the training down (on GTSRB after four epochs, 95.7
+    instead of 98.0 % of the validation images, at the same robustness).
+    """
     found, dense = _data(job), store.load(job.inputs["network"], device=_device(job))
     table = job.table
     cut = PRUNE_METHODS[table["method"]].load()
@@ -103,7 +108,8 @@ def prune(job: Job) -> None:
     splits, epochs = found.splits, int(table["finetune_epochs"])
     if epochs and "refine" in table:
         last = [read_flags(job.inputs["flags"], k) for k in range(table["refine"]["rounds"])]
-        settings = _refine_settings({**table["refine"], "rounds": 1, "epochs": epochs, **_pace(table)})
+        only_once = {"rounds": 1, "epochs": epochs, "sensitivity_weight": 0.0}
+        settings = _refine_settings({**table["refine"], **only_once, **_pace(table)})
         given = [f for f in last if f is not None][-1:]
         refine_network(
             net,
