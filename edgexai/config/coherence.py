@@ -21,6 +21,10 @@ def incoherences(recipe: Recipe) -> list[str]:
         faults.append(f'data.rendered: rendered signs show the classes of "gtsrb", not of "{data.name}"; leave it out')
     if recipe.refine and recipe.refine.relevance == "mask" and not rendered:
         faults.append(f'refine.relevance = "mask": "{data.name}" has no masks, only boxes; allowed: "roi", "none"')
+    if recipe.prune and recipe.prune.adversarial_weight is not None and recipe.refine is None:
+        faults.append(
+            "prune.adversarial_weight: without [refine] the fine-tuning sees no attacked images; leave it out"
+        )
     pooled = model.name in _POOLED_HEAD
     why = f'"{model.name}" has no linear head after global average pooling (those have: {", ".join(_POOLED_HEAD)})'
     if recipe.export and recipe.export.saliency == "cam" and not pooled:

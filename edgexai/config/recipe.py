@@ -116,6 +116,9 @@ class PruneTable(Table):
     round_to: Positive = Field(16, description="widths become multiples of this")
     finetune_epochs: Annotated[int, Field(ge=0)] = 4
     augment_strength: Fraction01 = Field(1.0, description="of the fine-tuning; after [refine], refine.augment_strength")
+    adversarial_weight: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="of the fine-tuning after [refine]; refine.adversarial_weight when absent"
+    )
     batch_size: Positive = 64
     lr: Annotated[float, Field(gt=0)] = 0.05
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4

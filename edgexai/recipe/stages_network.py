@@ -108,8 +108,10 @@ def prune(job: Job) -> None:
     splits, epochs = found.splits, int(table["finetune_epochs"])
     if epochs and "refine" in table:
         last = [read_flags(job.inputs["flags"], k) for k in range(table["refine"]["rounds"])]
-        only_once = {"rounds": 1, "epochs": epochs, "sensitivity_weight": 0.0}
-        settings = _refine_settings({**table["refine"], **only_once, **_pace(table)})
+        changed = {"rounds": 1, "epochs": epochs, "sensitivity_weight": 0.0, **_pace(table)}
+        if table["adversarial_weight"] is not None:
+            changed["adversarial_weight"] = table["adversarial_weight"]
+        settings = _refine_settings({**table["refine"], **changed})
         given = [f for f in last if f is not None][-1:]
         refine_network(
             net,
