@@ -32,7 +32,7 @@ class WithCam(nn.Module):
         # One Gather and one MatMul, and a scale known at export: a small network's time at batch 1 is its node count.
         weights = self.weight.index_select(0, logits.argmax(1))
         height, width = features.shape[2:]
-        cam = F.relu(weights.unsqueeze(1) @ features.flatten(2)).unflatten(2, (height, width))
+        cam = F.relu(weights.unsqueeze(1) @ features.flatten(2)).reshape(-1, 1, height, width)
         scale = (self.size / height, self.size / width)
         cam = F.interpolate(cam, scale_factor=scale, mode="bilinear", align_corners=False)
         return logits, cam.squeeze(1)
