@@ -160,7 +160,7 @@ def _widths(net: Network) -> tuple[int, ...]:
 
 
 def _rebuild(pruned: Network, seed: int) -> Network:
-    """The same weights in a network built from explicit widths, which can be saved and loaded without pickle."""
+    """The same weights in a network built from explicit widths, which can be saved and loaded as data."""
     arch: Arch = replace(pruned.arch, widths=_widths(pruned))
     rebuilt = build(arch, seed=seed)
     rebuilt.load_state_dict(pruned.state_dict())
