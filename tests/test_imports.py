@@ -18,6 +18,7 @@ LEVELS = {
     3: ("report", "board"),
     4: ("recipe", "bench"),
     5: ("cli",),
+    6: ("__main__",),
 }
 LEVEL = {room: level for level, rooms in LEVELS.items() for room in rooms}
 # Rooms of one level that may be used by another of the same level; level 0 is one room in this respect.

@@ -81,7 +81,7 @@ def test_the_unpacked_wheel_lists_and_checks_its_own_recipes(unpacked: Path, tmp
     assert done.returncode == 0, done.stderr
     places, checked = done.stdout.splitlines()[:4], done.stdout.splitlines()[4:]
     assert all(place.startswith(str(unpacked)) for place in places)
-    assert len(checked) == len(list((REPOSITORY / "recipes").glob("*.toml"))) == 11
+    assert len(checked) == len(list((REPOSITORY / "recipes").glob("*.toml"))) >= 15
 
 
 def test_the_editable_folders_are_used_here() -> None:

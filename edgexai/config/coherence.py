@@ -34,6 +34,10 @@ def incoherences(recipe: Recipe) -> list[str]:
         faults.append(f'refine.relevance = "mask": "{data.name}" has {has}; allowed: {allowed}')
     if recipe.refine and recipe.refine.relevance == "roi" and not card.boxes:
         faults.append(f'refine.relevance = "roi": "{data.name}" has no boxes; write relevance = "none"')
+    if recipe.prune and recipe.prune.adversarial_weight is not None and recipe.refine is None:
+        faults.append(
+            "prune.adversarial_weight: without [refine] the fine-tuning sees no attacked images; leave it out"
+        )
     pooled = model.name in _POOLED_HEAD
     why = f'"{model.name}" has no linear head after global average pooling (those have: {", ".join(_POOLED_HEAD)})'
     if recipe.export and recipe.export.saliency == "cam" and not pooled:

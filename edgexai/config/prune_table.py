@@ -25,6 +25,9 @@ class PruneTable(Table):
     round_to: Positive = Field(16, description="widths become multiples of this")
     finetune_epochs: Annotated[int, Field(ge=0)] = 4
     augment_strength: Fraction01 = Field(1.0, description="of the fine-tuning; after [refine], refine.augment_strength")
+    adversarial_weight: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="of the fine-tuning after [refine]; refine.adversarial_weight when absent"
+    )
     batch_size: Positive = 64
     lr: Annotated[float, Field(gt=0)] = 0.05
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
@@ -56,7 +59,7 @@ class PruneTable(Table):
         channel = {"importance", "macs_ratio", "parameter_ratio", "latency_ms", "round_to", "steps"}
         channel |= {"step_epochs", "score_images", "eps"}
         masked, tuning = {"amount", "amount_linear", "when"}, {"finetune_epochs", "augment_strength", "batch_size"}
-        tuning |= {"lr", "weight_decay", "attribution_weight"}
+        tuning |= {"lr", "weight_decay", "attribution_weight", "adversarial_weight"}
         if self.method == "masked":
             unused = channel if self.scope == "per_layer" else channel | {"amount_linear"}
             return unused | (tuning if self.when == "before" else set())

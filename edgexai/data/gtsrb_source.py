@@ -27,7 +27,7 @@ _FRAME = re.compile(r"(?:.*/)?GTSRB/(Training|Final_Training/Images)/(\d{5})/(\d
 _TEST = re.compile(r"(?:.*/)?GTSRB/Final_Test/Images/(\d{5})\.([A-Za-z0-9]+)")
 
 
-# RuntimeError: zipfile's word for an encrypted member, and (as NotImplementedError) for an unknown compression.
+# RuntimeError: zipfile's word for an encrypted member; a subclass of it is its word for an unknown compression.
 READ_ERRORS = (OSError, ValueError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile)
 
 

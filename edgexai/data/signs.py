@@ -54,7 +54,8 @@ def render(
         per_class: training images per class (default 200); val gets a tenth of it, test a fifth.
         seed: of every draw, 0 or above; train, val and test never share a stream.
         progress: called after every batch with ``{"what": "render", "split", "done", "total"}``.
-        stages: what to draw; each has its own random stream, so leaving one out changes no other.
+        stages: what to draw; each has its own random stream, so leaving one out changes no other;
+            its splits are then not returned.
     Returns:
         "train", "val", "test"; for signs_shortcut "train", "val", "aligned", "conflicting", "absent".
     Raises:

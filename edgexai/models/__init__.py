@@ -1,4 +1,4 @@
-"""Architectures with explicit widths, saved without pickle.
+"""Architectures with explicit widths, saved as data, never as code.
 
 Every network takes float32 (N,3,H,W) in [0,1], normalises inside, and returns logits (N,K). ``features`` gives the
 last feature map (N,C,h,w); a network with a linear ``head`` on its global average has an exact CAM.

@@ -8,7 +8,7 @@ STAGES: dict[str, Entry] = {
     "data": Entry("edgexai.recipe.stages_network:data", 1),
     "train": Entry("edgexai.recipe.stages_network:train", 2),
     "refine": Entry("edgexai.recipe.stages_network:refine", 2),
-    "prune": Entry("edgexai.recipe.stages_network:prune", 2),
+    "prune": Entry("edgexai.recipe.stages_network:prune", 3),
     "export": Entry("edgexai.recipe.stages_network:export", 2),
     "engine": Entry("edgexai.recipe.stages_evidence:engine", 1),
     "probe": Entry("edgexai.recipe.stages_evidence:probe", 1),

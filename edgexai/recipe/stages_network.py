@@ -97,7 +97,11 @@ def refine(job: Job) -> None:
 
 
 def prune(job: Job) -> None:
-    """Channels removed or weights masked, then trained with the losses, and the flags, of the network itself."""
+    """Channels removed or weights masked, then trained with the losses, and the flags, of the network itself.
+
+    All but the sensitivity term: its scale is set by the first batch's gradients, and those of a network that has just
+    lost half its channels are so small that the term would then hold the training down.
+    """
     found, dense, table = _data(job), store.load(job.inputs["network"], device=_device(job)), job.table
     train_split, val = found.splits["train"], found.splits["val"]
 
@@ -111,11 +115,14 @@ def prune(job: Job) -> None:
     def tune(net: Network, *, epochs: int, work: Path, seed: int) -> None:
         if "refine" in table:
             last = [read_flags(job.inputs["flags"], k) for k in range(table["refine"]["rounds"])]
+            changed = {"rounds": 1, "epochs": epochs, "sensitivity_weight": 0.0, **_pace(table)}
+            if "adversarial_weight" in table:
+                changed["adversarial_weight"] = table["adversarial_weight"]
             refine_network(
                 net,
                 train_split,
                 val,
-                settings=_refine_settings({**table["refine"], "rounds": 1, "epochs": epochs, **_pace(table)}),
+                settings=_refine_settings({**table["refine"], **changed}),
                 detection=None,
                 seed=seed,
                 work=work,

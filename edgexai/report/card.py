@@ -98,7 +98,8 @@ def model_card(run: RunFolder) -> str:
     parts = [
         f"---\n{_front_matter(run, evidence)}\n---",
         f"# {_escape(run.title)}",
-        f"Deployed: {deployed}. {_escape(headline.verdict_words(found)[1])}",
+        f"Deployed: {deployed}. {_escape(headline.verdict_words(found)[1])}"
+        + (f" Trained on {_escape(run.trained_on)}." if run.trained_on else ""),
         "Every value stands with its 95 % interval and n. “twin” marks a number of the PyTorch network, not of the "
         "engine. The full report is `report.html`, all rows are in `measurements.csv`.",
         "## Results",

@@ -60,6 +60,16 @@ class RunFolder:
         """The recipe's title, else its name."""
         return str(self.lock.get("title") or self.recipe.get("title") or self.name)
 
+    @property
+    def trained_on(self) -> str:
+        """In words: which images trained the network; "" where the lock has no recipe."""
+        data = self.recipe.get("data", {})
+        if not isinstance(data, dict) or "name" not in data:
+            return ""
+        rendered = data.get("rendered", 0)
+        beside = f", and {rendered} rendered images per class; rendered images are never scored" if rendered else ""
+        return f"the training split of {data['name']}{beside}"
+
     def class_name(self, label: int) -> str:
         """Class name with its number; only the number where the lock has no list."""
         names = self.lock.get("classes")

@@ -14,8 +14,10 @@ import pytest
 from edgexai import __version__, errors
 from edgexai.cli import main as cli
 from edgexai.cli.main import main
+from edgexai.config.shipped import folder
 
-PROGRAM = [sys.executable, "-c", "import sys; from edgexai.cli.main import main; sys.exit(main())"]
+PROGRAM = [sys.executable, "-c", "import sys; from edgexai.cli.main import main
+from edgexai.config.shipped import folder; sys.exit(main())"]
 
 
 def run(*words: str, home: Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -28,7 +30,8 @@ def run(*words: str, home: Path, cwd: Path | None = None) -> subprocess.Complete
 )
 def test_torch_and_numpy_are_never_imported(words: list[str]) -> None:
     code = (
-        "import sys\nfrom edgexai.cli.main import main\n"
+        "import sys\nfrom edgexai.cli.main import main
+from edgexai.config.shipped import folder\n"
         f"code = main({words!r})\n"
         "loaded = {name.partition('.')[0] for name in sys.modules}\n"
         "print(sorted(loaded & {'torch', 'numpy', 'onnxruntime', 'PIL', 'matplotlib'}), file=sys.stderr)\n"
@@ -41,7 +44,8 @@ def test_torch_and_numpy_are_never_imported(words: list[str]) -> None:
 
 def test_the_listing_imports_neither_typer_nor_pydantic_nor_rich() -> None:
     code = (
-        "import sys\nfrom edgexai.cli.main import main\nmain(['recipe', 'ls'])\n"
+        "import sys\nfrom edgexai.cli.main import main
+from edgexai.config.shipped import folder\nmain(['recipe', 'ls'])\n"
         "sys.exit(bool({'typer', 'pydantic', 'rich'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
@@ -56,12 +60,19 @@ def test_the_quick_listing_and_the_verb_agree(capsys: pytest.CaptureFixture[str]
 
     ls(as_json=False)
     assert capsys.readouterr().out == quick
-    assert len(quick.splitlines()) == 11
+    assert len(quick.splitlines()) == len(list(folder("recipes").glob("*.toml")))
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"edgexai {__version__}\n"
+
+
+def test_python_dash_m_is_the_same_command() -> None:
+    for words, code in ((["--version"], 0), (["recipee"], 2)):
+        done = subprocess.run([sys.executable, "-m", "edgexai", *words], capture_output=True, text=True, check=False)
+        assert done.returncode == code
+        assert (done.stdout == f"edgexai {__version__}\n") == (code == 0)
 
 
 def test_help_lists_every_noun(capsys: pytest.CaptureFixture[str]) -> None:
@@ -142,7 +153,8 @@ def test_a_full_disk_is_named_when_it_is_really_full(tmp_path: Path) -> None:
 
 def test_ctrl_c_inside_a_verb_ends_with_130_and_one_line() -> None:
     code = (
-        "import os, signal, sys\nimport edgexai.config.load as load\nfrom edgexai.cli.main import main\n"
+        "import os, signal, sys\nimport edgexai.config.load as load\nfrom edgexai.cli.main import main
+from edgexai.config.shipped import folder\n"
         "def interrupted(*_):\n    os.kill(os.getpid(), signal.SIGINT)\n    signal.pause()\n"
         "load.load_recipe = interrupted\n"
         "sys.exit(main(['recipe', 'show', 'quickstart']))\n"

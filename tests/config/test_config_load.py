@@ -170,3 +170,10 @@ def test_a_file_beats_a_shipped_name_only_when_it_is_a_path(write, tmp_path: Pat
     monkeypatch.chdir(tmp_path)
     assert load_recipe("quickstart.toml").recipe.title == "a test"
     assert load_recipe("quickstart").recipe.title != "a test"
+
+
+def test_attacked_fine_tuning_needs_a_refinement() -> None:
+    with pytest.raises(UserError) as caught:
+        load_recipe("pruned_signs", ["prune.adversarial_weight=2.0"])
+    assert "prune.adversarial_weight" in f"{caught.value} {caught.value.problems}"
+    assert load_recipe("pruned_lime_signs", ["prune.adversarial_weight=2.0"]).recipe.prune.adversarial_weight == 2.0  # type: ignore[union-attr]

@@ -174,6 +174,18 @@ def test_a_failed_gate_is_said_first(tmp_path: Path) -> None:
     assert "2 of 2 gates were not decided" in write_report(folder).read_text("utf-8")
 
 
+def test_it_says_what_trained_the_network(tmp_path: Path) -> None:
+    run = synthetic_run.make(tmp_path / "run")
+    lock = json.loads((run / "recipe.lock.json").read_text("utf-8"))
+    for rendered, words in ((0, "Trained on the training split of gtsrb."), (300, "and 300 rendered images per class")):
+        lock["recipe"]["data"] = {"name": "gtsrb", "rendered": rendered}
+        (run / "recipe.lock.json").write_text(json.dumps(lock), "utf-8")
+        page = write_report(run).read_text("utf-8")
+        for text in (page, (run / "card.md").read_text("utf-8")):
+            assert words in text
+            assert ("never scored" in text) == bool(rendered)
+
+
 @pytest.mark.parametrize("part", ["recipe.lock.json", "measurements.jsonl", "pictures", "gates.json", "all"])
 def test_missing_parts_are_tolerated(tmp_path: Path, part: str) -> None:
     folder = synthetic_run.make(tmp_path / "run")

@@ -11,7 +11,7 @@ import torch
 from planted import CLASSES, GRID, corner_cue, lisa
 
 from edgexai.models.base import Network
-from edgexai.train.detect import DetectSettings, Flags, as_predict, detect, random_cells, stratified
+from edgexai.train.detect import DetectSettings, Flags, _stays_put, as_predict, detect, random_cells, stratified
 from edgexai.train.flag_file import read_flags, write_flags
 from edgexai.train.natural import NaturalSettings, fit_natural
 from edgexai.train.validate import twin_accuracy
@@ -163,3 +163,16 @@ def test_flags_on_disk(tmp_path: Path, cheater: Network) -> None:
         assert one.dtype == other.dtype
         assert np.array_equal(one, other)
     assert [p.name for p in tmp_path.iterdir()] == ["flags_0.npz"]
+
+
+def test_a_corner_shared_by_a_quarter_of_the_classes_does_not_hide_itself() -> None:
+    """Three of twelve classes lean on corner 0; the middle speaks for every class and is never odd."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(12), 10)
+    mean = rng.normal(0, 0.01, (120, 9))
+    mean[:, 4] += 0.5 + rng.normal(0, 0.1, 120)
+    mean[labels < 3, 0] += 0.4
+    found = _stays_put(mean, labels, 12, replace(SETTINGS, relevance="none", importance_quantile=0.7))
+    assert found[labels < 3, 0].all()
+    assert not found[labels >= 3, 0].any()
+    assert found[:, 4].mean() < 0.2
