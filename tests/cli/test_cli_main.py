@@ -16,8 +16,7 @@ from edgexai.cli import main as cli
 from edgexai.cli.main import main
 from edgexai.config.shipped import folder
 
-PROGRAM = [sys.executable, "-c", "import sys; from edgexai.cli.main import main
-from edgexai.config.shipped import folder; sys.exit(main())"]
+PROGRAM = [sys.executable, "-c", "import sys; from edgexai.cli.main import main; sys.exit(main())"]
 
 
 def run(*words: str, home: Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -30,8 +29,7 @@ def run(*words: str, home: Path, cwd: Path | None = None) -> subprocess.Complete
 )
 def test_torch_and_numpy_are_never_imported(words: list[str]) -> None:
     code = (
-        "import sys\nfrom edgexai.cli.main import main
-from edgexai.config.shipped import folder\n"
+        "import sys\nfrom edgexai.cli.main import main\n"
         f"code = main({words!r})\n"
         "loaded = {name.partition('.')[0] for name in sys.modules}\n"
         "print(sorted(loaded & {'torch', 'numpy', 'onnxruntime', 'PIL', 'matplotlib'}), file=sys.stderr)\n"
@@ -44,8 +42,7 @@ from edgexai.config.shipped import folder\n"
 
 def test_the_listing_imports_neither_typer_nor_pydantic_nor_rich() -> None:
     code = (
-        "import sys\nfrom edgexai.cli.main import main
-from edgexai.config.shipped import folder\nmain(['recipe', 'ls'])\n"
+        "import sys\nfrom edgexai.cli.main import main\nmain(['recipe', 'ls'])\n"
         "sys.exit(bool({'typer', 'pydantic', 'rich'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
@@ -66,13 +63,6 @@ def test_the_quick_listing_and_the_verb_agree(capsys: pytest.CaptureFixture[str]
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"edgexai {__version__}\n"
-
-
-def test_python_dash_m_is_the_same_command() -> None:
-    for words, code in ((["--version"], 0), (["recipee"], 2)):
-        done = subprocess.run([sys.executable, "-m", "edgexai", *words], capture_output=True, text=True, check=False)
-        assert done.returncode == code
-        assert (done.stdout == f"edgexai {__version__}\n") == (code == 0)
 
 
 def test_help_lists_every_noun(capsys: pytest.CaptureFixture[str]) -> None:
@@ -153,8 +143,7 @@ def test_a_full_disk_is_named_when_it_is_really_full(tmp_path: Path) -> None:
 
 def test_ctrl_c_inside_a_verb_ends_with_130_and_one_line() -> None:
     code = (
-        "import os, signal, sys\nimport edgexai.config.load as load\nfrom edgexai.cli.main import main
-from edgexai.config.shipped import folder\n"
+        "import os, signal, sys\nimport edgexai.config.load as load\nfrom edgexai.cli.main import main\n"
         "def interrupted(*_):\n    os.kill(os.getpid(), signal.SIGINT)\n    signal.pause()\n"
         "load.load_recipe = interrupted\n"
         "sys.exit(main(['recipe', 'show', 'quickstart']))\n"
