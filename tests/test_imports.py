@@ -17,14 +17,15 @@ LEVELS = {
     2: ("train", "export", "engine", "probe", "measure", "prune"),
     3: ("report", "board"),
     4: ("recipe", "bench"),
-    5: ("cli",),
-    6: ("__main__",),
+    5: ("study",),
+    6: ("cli",),
+    7: ("__main__",),
 }
 LEVEL = {room: level for level, rooms in LEVELS.items() for room in rooms}
 # Rooms of one level that may be used by another of the same level; level 0 is one room in this respect.
-BESIDE = {("prune", "train"), ("measure", "engine"), ("measure", "probe")}
+BESIDE = {("prune", "train"), ("measure", "engine"), ("measure", "probe"), ("bench", "recipe")}
 # Rooms that a machine without torch can import whole; what needs torch in them imports it when it runs.
-TORCH_FREE = ("config", "report", "recipe", "cli", "errors", "types", "registry")
+TORCH_FREE = ("config", "report", "recipe", "study", "cli", "errors", "types", "registry")
 
 
 def modules() -> Iterator[tuple[str, Path]]:

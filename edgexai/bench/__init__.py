@@ -11,5 +11,9 @@ FAMILIES: dict[str, Entry] = {
     "lime": Entry("edgexai.bench.lime_speed:lime_over_package"),
     "pruned": Entry("edgexai.bench.pruned_latency:latency_over_macs"),
     "int8": Entry("edgexai.bench.int8_speed:int8_over_fp32"),
+    "adversarial": Entry("edgexai.bench.adversarial:adversarial_over_passes"),
+    "detect": Entry("edgexai.bench.detect_speed:detect_over_passes"),
+    "memory": Entry("edgexai.bench.memory:memory_over_epochs"),
+    "target": Entry("edgexai.bench.latency_target:latency_as_asked"),
     "startup": Entry("edgexai.bench.startup:listing_time"),
 }

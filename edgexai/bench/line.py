@@ -34,7 +34,7 @@ class Line:
         low, high: interval of the median; ``coverage`` is its exact confidence.
         n: rounds.
         threads: of each side.
-        aim: ">= 10", "<= 1.25" or "" where there is none.
+        aim: ">= 10", "<= 1.25", "1 +- 0.1" (at most that far off) or "" where there is none.
         method: how both sides were run.
         detail: medians in ms and whatever else defines the number.
         reason: why it was skipped and what would run it; "" otherwise.
@@ -70,7 +70,8 @@ class Line:
         """Whether the aim lies inside the interval, so that another run may decide otherwise."""
         if not self.aim or self.low is None or self.high is None:
             return False
-        return holds(self.aim, self.low) != holds(self.aim, self.high)
+        inside = [holds(self.aim, v) for v in (self.low, self.value, self.high) if v is not None]
+        return any(inside) and not all(inside)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, with the verdict."""
@@ -78,14 +79,17 @@ class Line:
 
 
 def holds(aim: str, value: float) -> bool:
-    """Whether ``value`` keeps to ``">= 10"`` or ``"<= 1.25"``.
+    """Whether ``value`` keeps to ``">= 10"``, ``"<= 1.25"`` or ``"1 +- 0.1"``.
 
     Raises:
         UserError: another form.
     """
+    middle, between, reach = aim.partition(" +- ")
+    if between:
+        return abs(value - float(middle)) <= float(reach)
     sign, _, bound = aim.partition(" ")
     if sign not in (">=", "<="):
-        raise UserError(f'aim "{aim}": write ">= 10" or "<= 1.25"')
+        raise UserError(f'aim "{aim}": write ">= 10", "<= 1.25" or "1 +- 0.1"')
     return value >= float(bound) if sign == ">=" else value <= float(bound)
 
 

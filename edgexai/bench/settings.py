@@ -10,7 +10,7 @@ class BenchSettings:
     """Sizes and counts.
 
     Attributes:
-        rounds: of the families that time seconds of work (epoch, data, lime).
+        rounds: of the families that time seconds of work (epoch, data, lime, adversarial, detect).
         batch_size: of training.
         segment_batches: batches of one timed piece of an epoch.
         signs_per_class: rendered training images, where GTSRB is not on this machine.
@@ -22,6 +22,10 @@ class BenchSettings:
         large_batch: of the int8 family.
         calibration_images: for int8; random, as only speed is looked at.
         startup_runs: subprocesses.
+        attack_batches, attack_steps: of one timed FGSM epoch, others take half; steps of PGD and TRADES.
+        detect_images, detect_samples: of one LIME round of training.
+        memory_epochs: of the trainings whose memory is watched, at least 6.
+        target_shares, target_repeats: latencies asked of pruning, as shares of the dense network's; timed calls.
     """
 
     rounds: int = 9
@@ -39,6 +43,13 @@ class BenchSettings:
     large_batch: int = 64
     calibration_images: int = 32
     startup_runs: int = 15
+    attack_batches: int = 16
+    attack_steps: int = 3
+    detect_images: int = 8
+    detect_samples: int = 256
+    memory_epochs: int = 20
+    target_shares: tuple[float, ...] = (0.5, 0.75)
+    target_repeats: int = 200
 
 
 FULL = BenchSettings()
@@ -52,4 +63,8 @@ QUICK = BenchSettings(
     batches=(32,),
     large_batch=32,
     startup_runs=7,
+    attack_batches=10,
+    attack_steps=2,
+    detect_images=4,
+    target_repeats=40,
 )

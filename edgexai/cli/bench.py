@@ -17,9 +17,7 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def bench(
-    name: Annotated[
-        str | None, typer.Argument(help="One family: epoch, data, lime, pruned, int8, startup. Default: all.")
-    ] = None,
+    name: Annotated[str | None, typer.Argument(help="One family, e.g. epoch, lime or memory. Default: all.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer rounds: a look, not a figure to quote.")] = False,
     as_json: JsonOption = False,
     out: Annotated[

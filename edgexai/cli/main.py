@@ -23,6 +23,7 @@ NOUNS = {
     "recipe": "Recipes: list, show, copy, check, run.",
     "data": "Data sets: list, fetch, check.",
     "measure": "Measure an ONNX engine on a data set's test split.",
+    "study": "Many arms and seeds over one store: the tables of the sources, a verdict per claim.",
     "report": "Make a run's report again from its rows.",
     "bench": "The speed claims, side by side with the peers.",
     "doctor": "What this machine can do, what is missing, what would install it.",

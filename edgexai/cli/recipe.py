@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -108,22 +109,28 @@ def run(
     device: DeviceOption = Device.CPU,
     data_root: DataRootOption = None,
 ) -> None:
-    """Run a recipe: what is stored already is used, never computed again."""
+    """Run a recipe: what is stored already is used, never computed again. Under torchrun all processes train."""
     from edgexai.config.home import default_home
     from edgexai.config.load import load_recipe
+    from edgexai.recipe.crew import crew
     from edgexai.recipe.run import RecipeGateFailed, run_recipe
 
     loaded = load_recipe(name, overrides or [])
     try:
-        folder = run_recipe(
-            loaded,
-            home=default_home(),
-            device=device.value,
-            data_root=data_root,
-            until=until,
-            from_=start,
-            dry_run=dry_run,
-        ).folder
+        with nullcontext() if dry_run else crew(loaded.recipe, device=device.value) as helped:
+            if helped is not None and not helped.team.leads:
+                helped.follow()
+                return
+            folder = run_recipe(
+                loaded,
+                home=default_home(),
+                device=device.value,
+                data_root=data_root,
+                until=until,
+                from_=start,
+                dry_run=dry_run,
+                crew=helped,
+            ).folder
     except RecipeGateFailed as failed:
         # The evidence stands, whichever way the gate was decided.
         _ended(failed.result.folder)

@@ -44,6 +44,9 @@ class Card(Table):
     boxes: bool = Field(False, description="every image has a box that tells sign from background")
     masks: bool = Field(False, description="every image has an exact mask")
     tracks: bool = Field(False, description="training images say which show one physical sign")
+    mirrored: bool | None = Field(
+        None, description="a mirrored image keeps its class; false: a flip may make another; absent: unknown"
+    )
     labels: dict[str, str] = Field(
         default_factory=dict,
         description="the source's label -> class; where absent, labels are class names; others are left out",

@@ -38,13 +38,42 @@ def incoherences(recipe: Recipe) -> list[str]:
         faults.append(
             "prune.adversarial_weight: without [refine] the fine-tuning sees no attacked images; leave it out"
         )
-    pooled = model.name in _POOLED_HEAD
-    why = f'"{model.name}" has no linear head after global average pooling (those have: {", ".join(_POOLED_HEAD)})'
+    if data.limit_per_class is not None and rendered:
+        faults.append(f'data.limit_per_class: "{data.name}" is rendered; write per_class instead')
+    if recipe.train.augment == "flip_crop" and card.mirrored is False:
+        faults.append(
+            f'train.augment = "flip_crop": a mirrored image of "{data.name}" may be of another class; write "sign"'
+        )
+    if recipe.train.method == "advprop" and model.name in _NO_BATCH_NORM:
+        faults.append(
+            f'train.method = "advprop": "{model.name}" has no batch norm, hence nothing to keep apart; '
+            'allowed: "natural", "adversarial", or another model'
+        )
+    if not recipe.train.epochs and (model.weights is None or recipe.train.method != "natural"):
+        faults.append(
+            'train.epochs = 0: keeps model.weights, with method = "natural"; without weights nothing is learnt'
+        )
+    pooled = model.name in _POOLED_HEAD or model.feature_map == "linear_head"
+    why = (
+        f'"{model.factory}" is not said to have a linear head (model.feature_map = "linear_head")'
+        if model.name == "own"
+        else f'"{model.name}" has no linear head after global average pooling (those have: {", ".join(_POOLED_HEAD)})'
+    )
     if recipe.export and recipe.export.saliency == "cam" and not pooled:
         faults.append(f'export.saliency = "cam": {why}; write saliency = "none"')
     if recipe.measure and "cam" in recipe.measure.explainers and not pooled:
         faults.append(f'measure.explainers has "cam": {why}; take it off the list')
+    if recipe.measure and "gradcam" in recipe.measure.explainers and _hidden(recipe):
+        faults.append(
+            f'measure.explainers has "gradcam": "{model.factory}" is not said to have a feature map '
+            '(model.feature_map = "features"); take it off the list'
+        )
     return faults + _pruning(recipe, places=card.boxes or card.masks, cam="" if pooled else why)
+
+
+def _hidden(recipe: Recipe) -> bool:
+    """A network of the user's own that shows its logits alone."""
+    return recipe.model.name == "own" and recipe.model.feature_map == "none"
 
 
 def _pruning(recipe: Recipe, *, places: bool, cam: str) -> list[str]:
@@ -53,6 +82,13 @@ def _pruning(recipe: Recipe, *, places: bool, cam: str) -> list[str]:
     if prune is None:
         return []
     faults: list[str] = []
+    if recipe.model.name == "own" and prune.method == "channel":
+        faults.append(
+            'prune.method = "channel": a network of your own has no widths that edgexai could narrow; '
+            'write method = "masked", or leave [prune] out'
+        )
+    if recipe.model.weights is not None and prune.method == "masked" and prune.when == "before":
+        faults.append('prune.when = "before": masks from scratch do not start from model.weights; write "after"')
     if prune.importance == "attribution" and not places:
         faults.append(f'prune.importance = "attribution": "{recipe.data.name}" does not say where the sign is')
     if prune.importance == "bn_scale" and recipe.model.name in _NO_BATCH_NORM:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from typing import Annotated
 
@@ -9,16 +10,27 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from edgexai.config.card_files import unknown_card
 
+# Bounded, for a Fraction of "1e999999999" is a number of a billion digits.
+_NUMBER = re.compile(r"[+-]?([0-9]{1,12}(\.[0-9]{0,18})?|\.[0-9]{1,18})([eE][+-]?[0-9]{1,3})?(/[0-9]{1,12})?")
+
 
 def pixels(text: str) -> float:
-    """``"8/255"`` or ``"0.03"`` -> 0.0313...; epsilon is always in pixels of [0,1]."""
-    return float(Fraction(text.replace(" ", "")))
+    """``"8/255"`` or ``"0.03"`` -> 0.0313...; epsilon is always in pixels of [0,1].
+
+    Raises:
+        ValueError: not a number of reasonable length.
+        ArithmeticError: too large for a float, or a division by zero.
+    """
+    plain = text.replace(" ", "")
+    if not _NUMBER.fullmatch(plain):
+        raise ValueError(text)
+    return float(Fraction(plain))
 
 
 def _check_eps(text: str) -> str:
     try:
         value = pixels(text)
-    except (ValueError, ZeroDivisionError) as error:
+    except (ValueError, ArithmeticError) as error:
         raise ValueError(f'"{text}" is not a fraction or a number; write "8/255"') from error
     if not 0 < value <= 1:
         raise ValueError(f'"{text}" is not in (0, 1]')

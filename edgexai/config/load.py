@@ -65,7 +65,32 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> LoadedRecip
         UserError: there is no such recipe, it is not TOML, or its content is at fault (all faults are listed).
     """
     name, path = locate_recipe(name_or_path)
-    text, raw = _parse(path)
+    text, raw = parse_toml(path)
+    return checked_recipe(raw, overrides, name=name, path=path, text=text, shipped=name == name_or_path)
+
+
+def checked_recipe(
+    raw: Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    *,
+    name: str,
+    path: Path,
+    text: str = "",
+    shipped: bool = False,
+) -> LoadedRecipe:
+    """A recipe's parsed content, overridden and checked.
+
+    Args:
+        raw: as TOML gives it; not modified.
+        overrides: ``table.key=value`` each.
+        name: names the run folder.
+        path: the file it comes from.
+        text: of that file, so that faults can name a line; "" where the content was put together.
+        shipped: ``edgexai recipe show`` knows it by name.
+
+    Raises:
+        UserError: the content is at fault; all faults are listed.
+    """
     resolved, given, faults = apply_overrides(raw, overrides, schema=Recipe)
     faults += _not_finite(resolved)
     recipe: Recipe | None = None
@@ -82,14 +107,18 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> LoadedRecip
             f"{name}: {len(faults)} problem{'s' if len(faults) != 1 else ''}",
             problems=tuple(faults),
             next_step=f"edgexai recipe show {name}"
-            if name == name_or_path
+            if shipped
             else "edgexai recipe schema lists every key with its limits",
         )
     return LoadedRecipe(recipe, name, path, _origins(recipe, raw, given))
 
 
-def _parse(path: Path) -> tuple[str, dict[str, Any]]:
-    """The file's text and its parsed content."""
+def parse_toml(path: Path) -> tuple[str, dict[str, Any]]:
+    """A TOML file's text and its parsed content.
+
+    Raises:
+        UserError: it cannot be read, or is not TOML; the line is named.
+    """
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:

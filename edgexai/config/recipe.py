@@ -16,9 +16,11 @@ from pydantic import (
     model_validator,
 )
 
+from edgexai.config.corruption_names import CorruptionNames
 from edgexai.config.fields import CardName, Eps, Fraction01, Positive, Radius
 from edgexai.config.fields import Table as Table
 from edgexai.config.fields import pixels as pixels
+from edgexai.config.model_table import ModelTable as ModelTable
 from edgexai.config.prune_table import PruneTable as PruneTable
 
 
@@ -33,19 +35,16 @@ class DataTable(Table):
         0, description="rendered images per class added to the photographs that train; never to val or test"
     )
     drop_duplicates: bool = Field(default=False, description="leave out test images that are equal to a training image")
+    limit_per_class: Positive | None = Field(
+        default=None, description="for trying out: only the first n training and validation images of every class"
+    )
 
     @model_serializer(mode="wrap")
     def _what_decides(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # Absent and false are one thing: a key that came later must not change the keys of stored results.
         table: dict[str, Any] = dump(self)
-        return table if self.drop_duplicates else {k: v for k, v in table.items() if k != "drop_duplicates"}
-
-
-class ModelTable(Table):
-    """Which architecture; widths default to the architecture's own."""
-
-    name: Literal["signnet", "resnet18", "resnet20", "mobilenet_v2", "densenet_small", "vgg16", "lisa_cnn"]
-    widths: tuple[Positive, ...] | None = Field(None, strict=False, description="channels per stage")
+        later = {"drop_duplicates": False, "limit_per_class": None}
+        return {k: v for k, v in table.items() if k not in later or v != later[k]}
 
 
 class TrainTable(Table):
@@ -56,7 +55,7 @@ class TrainTable(Table):
     """
 
     method: Literal["natural", "adversarial", "advprop"]
-    epochs: Positive = 12
+    epochs: Annotated[int, Field(ge=0)] = Field(12, description="0, with model.weights: keep those as they are")
     batch_size: Positive = 64
     lr: Annotated[float, Field(gt=0)] = 0.2
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
@@ -64,9 +63,13 @@ class TrainTable(Table):
     weight_average: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.999, description="decay per step of the averaged weights that are kept; 0 switches averaging off"
     )
-    augment: Literal["sign", "none"] = Field("sign", description="'sign' never flips: a flip changes the class")
+    augment: Literal["sign", "flip_crop", "none"] = Field(
+        "sign", description="'sign' never flips: a flip changes the class; 'flip_crop': mirrored or not, and shifted"
+    )
     augment_strength: Fraction01 = Field(1.0, description="scales every range of the augmentation")
-    precision: Literal["fp32", "amp"] = Field("fp32", description="'amp': bfloat16 where that is safe; only on CUDA")
+    precision: Literal["fp32", "amp"] = Field(
+        "fp32", description="'amp': bfloat16 where that is safe, only on CUDA; of refinement and of fine-tuning too"
+    )
     attack: Literal["fgsm", "pgd", "trades"] = Field("fgsm", description="inside the step, from a random start")
     attack_steps: Annotated[int, Field(ge=2)] = Field(10, description="of 'pgd' and 'trades'; 'fgsm' takes one")
     attack_step: Radius | None = Field(None, description="of one step; if absent 2.5 eps / steps, at most 1.25 eps")
@@ -181,11 +184,35 @@ class MeasureTable(Table):
     clean_n: Positive | None = Field(None, description="test images for clean accuracy; all when absent")
     pgd_steps: Positive = 40
     apgd_steps: Positive = Field(100, description="of each run of APGD: one with cross-entropy, up to nine with DLR")
-    apgd_n: Positive = Field(300, description="images under APGD, at every eps; only where attacks has it")
+    apgd_n: Positive = Field(300, description="images under APGD; only where attacks has it")
     square_queries: Positive = 1000
-    square_n: Positive = Field(300, description="images under Square, at the largest eps")
+    square_n: Positive = Field(300, description="images under Square")
+    strong_eps: Eps | None = Field(
+        None, description="the one eps of APGD and Square; if absent APGD meets every eps, Square the largest"
+    )
     explain_n: Positive = Field(300, description="images whose maps are scored")
     lime_samples: Annotated[int, Field(ge=64)] = 512
+    split: Literal["test", "val"] = Field(
+        "test", description="'val' for choosing between recipes: the test images are not looked at"
+    )
+    corruptions: CorruptionNames = Field((), strict=False, description='common corruptions by name, or "all" of the 19')
+    corruption_severities: tuple[Annotated[int, Field(ge=1, le=5)], ...] = Field((1, 3, 5), strict=False)
+    corruption_n: Positive = Field(300, description="images, stratified, each under every corruption and severity")
+    stability_n: Annotated[int, Field(ge=0)] = Field(
+        0, description="images whose gradient maps are made again on noisy copies, at most explain_n; 0 = not measured"
+    )
+
+    @model_validator(mode="after")
+    def _each_once(self) -> MeasureTable:
+        for name in ("corruptions", "corruption_severities"):
+            values = getattr(self, name)
+            if len(set(values)) != len(values):
+                raise ValueError(f"{name} names one of its values twice: each counts once in the mean")
+        if self.strong_eps is not None and self.strong_eps not in self.eps:
+            raise ValueError(f'strong_eps = "{self.strong_eps}" is not one of eps: {", ".join(self.eps)}')
+        if not self.corruption_severities:
+            raise ValueError("corruption_severities is empty: name at least one of 1 to 5")
+        return self
 
 
 class GateTable(Table):

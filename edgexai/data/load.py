@@ -10,6 +10,7 @@ from edgexai.config.recipe import DataTable
 from edgexai.data import DATASETS, OWN
 from edgexai.data.dataset import Dataset
 from edgexai.data.duplicates import without_duplicates
+from edgexai.data.limit import limited
 from edgexai.data.mixed import with_rendered
 from edgexai.errors import UserError
 from edgexai.types import Progress
@@ -42,8 +43,11 @@ def load(table: DataTable, *, seed: int, data_root: Path | None = None, progress
     if card.kind == "corrupted":
         # Its test splits are made when they are looked at, one at a time.
         return replace(Dataset.of(table.name, card.classes, splits.clean), splits=splits)
+    tests = tuple(split.name for split in card.splits if split.use == "test")
     if table.drop_duplicates:
-        splits = without_duplicates(splits, tests=tuple(split.name for split in card.splits if split.use == "test"))
+        splits = without_duplicates(splits, tests=tests)
+    if table.limit_per_class is not None:
+        splits = limited(splits, per_class=table.limit_per_class, whole=tests)
     if table.rendered:
         if card.classes != read_card("signs").classes:
             raise UserError(f"data.rendered: {table.name} has other classes than the rendered signs")

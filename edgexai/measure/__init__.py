@@ -15,6 +15,8 @@ METRICS: dict[str, Entry] = {
     "deletion_insertion": Entry("edgexai.measure.deletion:deletion_insertion"),
     "roi_share": Entry("edgexai.measure.localisation:roi_share"),
     "pointing_game": Entry("edgexai.measure.localisation:pointing_game"),
+    "relative_input_stability": Entry("edgexai.measure.stability:relative_input_stability"),
+    "corruption_acc": Entry("edgexai.measure.corruption:replay_corruptions"),
     "agreement": Entry("edgexai.measure.drift:decision_agreement"),
     "logit_drift": Entry("edgexai.measure.drift:logit_drift"),
     "map_rank_correlation": Entry("edgexai.measure.drift:map_rank_correlation"),

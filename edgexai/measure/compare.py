@@ -38,10 +38,12 @@ class Measured:
 
 
 def road_rows(measured: Sequence[Measured], *, seed: int) -> list[Row]:
-    """Accuracy under removal and the gaps to random removal, on the images that every artefact gets right.
+    """Accuracy under removal and what is read off it, on the images that every artefact gets right.
 
     ``road_gap`` = mean over levels of (random - most relevant first), ``road_lerf_gap`` = (least - most relevant
-    first); larger = the map says more about this predictor.
+    first); larger = the map says more about this predictor. ``road_aopc`` = mean over levels of (unperturbed - most
+    relevant first), the unperturbed accuracy being 1 on these images: what the source studies report, but a predictor
+    that is lost under any removal scores high whatever its map.
     """
     with_road = [m for m in measured if "road/none/random" in m.verdicts]
     if not with_road:
@@ -73,7 +75,8 @@ def road_rows(measured: Sequence[Measured], *, seed: int) -> list[Row]:
             gap = random.mean(0, dtype=np.float64) - most.mean(0, dtype=np.float64)
             spread = least.mean(0, dtype=np.float64) - most.mean(0, dtype=np.float64)
             control = "random map and centre Gaussian on the same images"
-            for metric, values in (("road_gap", gap), ("road_lerf_gap", spread)):
+            lost = 1.0 - most.mean(0, dtype=np.float64)
+            for metric, values in (("road_gap", gap), ("road_lerf_gap", spread), ("road_aopc", lost)):
                 row = mean_row(
                     values, **words, metric=metric, unit="fraction", detail={"explainer": name}, control=control
                 )
@@ -84,7 +87,10 @@ def road_rows(measured: Sequence[Measured], *, seed: int) -> list[Row]:
 
 
 def difference_rows(one: Measured, other: Measured, *, against: str, seed: int) -> list[Row]:
-    """``one`` minus ``other`` on every per-image value both have: accuracies, Gini, share on the sign, ROAD gap."""
+    """``one`` minus ``other``: accuracies (clean, attacked, corrupted), Gini, share on the sign, ROAD gap.
+
+    Other per-image values, and whatever only one side has, are left alone.
+    """
     rows: list[Row] = []
     words: dict[str, Any] = {
         "arm": one.arm, "artefact": one.artefact, "subject": "engine", "runtime": one.runtime,
@@ -102,6 +108,11 @@ def difference_rows(one: Measured, other: Measured, *, against: str, seed: int) 
             detail: dict[str, str | int | float] = {"attack": attack, "eps": radius}
             rows.append(
                 difference_row(a, b, **words, metric="robust_acc", unit="fraction", split=one.split, detail=detail)
+            )
+        elif name == "corruption/mean":
+            detail = {"corruption": "mean", "severity": "all"}
+            rows.append(
+                difference_row(a, b, **words, metric="corruption_acc", unit="fraction", split=one.split, detail=detail)
             )
         elif kind in ("gini", "roi") and (~np.isnan(a) & ~np.isnan(b)).any():
             metric = {"gini": "saliency_gini", "roi": "roi_share"}[kind]

@@ -123,18 +123,27 @@ def deletion_insertion(
     rank = removal_rank(images, maps, order="morf", seed=seed)[:, None]
     blank = substrate_images(images, substrate, zero=zero)
     deletion, insertion = np.empty((len(images), steps + 1)), np.empty((len(images), steps + 1))
-    original = _probability(logits, chosen)
-    nothing = _probability(logits_of(predict, blank, batch_size=batch_size), chosen)
+    original = probability(logits, chosen)
+    nothing = probability(logits_of(predict, blank, batch_size=batch_size), chosen)
     deletion[:, 0], deletion[:, -1], insertion[:, 0], insertion[:, -1] = original, nothing, nothing, original
     for step in range(1, steps):
         gone = rank < round(step * pixels / steps)
         for curve, with_map, without in ((deletion, blank, images), (insertion, images, blank)):
             mixed = np.where(gone, with_map, without)
-            curve[:, step] = _probability(logits_of(predict, mixed, batch_size=batch_size), chosen)
+            curve[:, step] = probability(logits_of(predict, mixed, batch_size=batch_size), chosen)
     return DeletionInsertion(deletion, insertion, chosen)
 
 
-def _probability(logits: NDArray[np.float32], targets: Labels) -> NDArray[np.float64]:
+def probability(logits: NDArray[np.float32], targets: Labels) -> NDArray[np.float64]:
+    """Softmax probability of one class per image.
+
+    Args:
+        logits: (N,K); not modified.
+        targets: int64 (N,).
+
+    Returns:
+        (N,) in [0,1].
+    """
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     power = np.exp(shifted)
     share: NDArray[np.float64] = power[np.arange(len(targets)), targets] / power.sum(axis=1)

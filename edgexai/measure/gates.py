@@ -17,11 +17,15 @@ _PICK: dict[str, dict[str, Any]] = {
 }
 
 
-def decide(rows: Sequence[Row], table: Mapping[str, Any], *, final_arm: str) -> tuple[list[dict[str, Any]], list[Row]]:
+def decide(
+    rows: Sequence[Row], table: Mapping[str, Any], *, final_arm: str, validation: bool = False
+) -> tuple[list[dict[str, Any]], list[Row]]:
     """Holds every gate of the recipe against the deployed engine's rows.
 
     ">= x" passes when the interval's lower bound reaches x, "<= x" when the upper bound does not exceed it. Where
-    several rows fit (robust_acc: the largest eps; roi_share: the best explainer) the one named is used.
+    several rows fit (robust_acc: the largest eps; roi_share: the best explainer) the one named is used. Rows of the
+    validation split, such as the parity gate's agreement, count only where ``validation`` says that all were measured
+    there.
 
     Returns:
         Verdicts for gates.json, and the same as rows (value 1 passed, 0 failed).
@@ -34,7 +38,7 @@ def decide(rows: Sequence[Row], table: Mapping[str, Any], *, final_arm: str) -> 
         if condition is None:
             continue
         sign, limit = condition[:2], float(condition[2:])
-        row = _row(rows, name, final_arm, artefact)
+        row = _row(rows, name, final_arm, artefact, validation)
         bound = None if row is None else (row.low if sign == ">=" else row.high)
         bound = row.value if row is not None and bound is None else bound
         passed = bound is not None and (bound >= limit if sign == ">=" else bound <= limit)
@@ -50,6 +54,7 @@ def decide(rows: Sequence[Row], table: Mapping[str, Any], *, final_arm: str) -> 
                 unit="unitless",
                 n=0 if row is None else row.n,
                 interval="none",
+                split="val" if validation else "test",
                 detail={"gate": name, "condition": condition, "bound": "none" if bound is None else bound},
             )
         )
@@ -61,14 +66,14 @@ def _deployed(rows: Sequence[Row], arm: str) -> str:
     return "int8-tensorrt" if "int8-tensorrt" in artefacts else "fp32"
 
 
-def _row(rows: Sequence[Row], gate: str, arm: str, artefact: str) -> Row | None:
+def _row(rows: Sequence[Row], gate: str, arm: str, artefact: str, validation: bool) -> Row | None:
     wanted = _PICK[gate]
     fits = [
         row
         for row in rows
         if (row.arm, row.artefact, row.metric) == (arm, artefact, wanted["metric"])
         and row.value is not None
-        and row.split != "val"
+        and (row.split != "val" or validation)
         and all(row.detail.get(key) == value for key, value in wanted.items() if key != "metric")
     ]
     if gate == "robust_acc":

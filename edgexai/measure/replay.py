@@ -20,7 +20,7 @@ from edgexai.config.recipe import pixels
 from edgexai.explain.baselines import centre_gaussian, random_map
 from edgexai.explain.lime import lime
 from edgexai.measure.accuracy import logits_of
-from edgexai.measure.deletion import area, deletion_insertion
+from edgexai.measure.deletion import area, deletion_insertion, probability
 from edgexai.measure.drift import decision_agreement, map_rank_correlation
 from edgexai.measure.faithfulness import road_curves
 from edgexai.measure.flags import output_kind
@@ -44,7 +44,8 @@ class Replay:
 
     Attributes:
         rows: finished rows.
-        verdicts: name -> per-image values, e.g. "clean/test" bool (N,), "road/ig/morf" bool (L,m).
+        verdicts: name -> per-image values, e.g. "clean/test" bool (N,), "road/ig/morf" bool (L,m), "confidence" (n,),
+            "deletion/ig" (m,).
         maps: explainer -> (m,H,W) as made by the engine itself.
     """
 
@@ -84,11 +85,15 @@ def replay_attacks(
     attacks: Sequence[str],
     square_queries: int,
     square_n: int,
+    square_eps: str | None = None,
     seed: int,
     out: Replay,
 ) -> None:
     """Robust accuracy: the probes' transferred attacks, noise of the same norm, Square on the engine itself, and the
     worst case per image ("union") wherever two of PGD, APGD and Square met at one eps.
+
+    Args:
+        square_eps: Square's radius; None = the largest of ``eps``.
     """
     words, made_on = _words(who), "white_box" if who.subject == "twin" else "transfer"
     for name, images in probes.attacked.items():
@@ -114,7 +119,7 @@ def replay_attacks(
                 accuracy_row(right, **words, metric="robust_acc", detail=detail, seed=seed, split=_split(probes))
             )
     if "square" in attacks:
-        radius = max(eps, key=pixels)
+        radius = square_eps or max(eps, key=pixels)
         some = min(square_n, len(probes.labels))
         found = square(
             who.predict,
@@ -164,11 +169,15 @@ def replay_explanations(
 ) -> None:
     """Sparsity, share on the sign, ROAD, deletion and insertion of every map, with the baselines beside them.
 
+    "confidence" among the verdicts is the softmax probability of the decided class, of all probed images.
+
     Args:
         engine_maps: maps that the engine's own saliency output gave, by explainer ("cam").
         fill: data set mean, hides LIME's cells and is the "zero" of deletion and insertion.
     """
     words, split = _words(who), _split(probes)
+    decided = logits_of(who.predict, probes.images)
+    out.verdicts["confidence"] = probability(decided, decided.argmax(1))
     n = len(probes.targets)
     images, labels = probes.images[:n], probes.labels[:n]
     maps: dict[str, Maps] = {
@@ -208,10 +217,12 @@ def replay_explanations(
             control = "roi_area: what an even map would give; centre Gaussian"
             out.rows.append(mean_row(share, **common, metric="roi_share", unit="fraction", control=control))
             hit = pointing_game(values, relevant, tolerance=2 * size / 32)
+            out.verdicts[f"pointing/{name}"] = hit
             out.rows.append(mean_row(hit, **common, metric="pointing_game", unit="fraction"))
         curves = deletion_insertion(
             who.predict, images, probes.targets, values, substrate="zero", steps=_DELETION_STEPS, seed=seed, zero=fill
         )
+        out.verdicts |= {f"deletion/{name}": area(curves.deletion), f"insertion/{name}": area(curves.insertion)}
         for kind, pair in (("", curves), ("_normalised", curves.normalised())):
             substrate = {**common, "detail": {**detail, "substrate": "data set mean", "steps": _DELETION_STEPS}}
             out.rows.append(mean_row(area(pair.deletion), **substrate, metric=f"deletion_auc{kind}"))

@@ -13,10 +13,13 @@ from edgexai.errors import UserError
 from edgexai.models import ARCHITECTURES
 from edgexai.models.arch import Arch
 from edgexai.models.base import Network
+from edgexai.models.own import build_own
 
 
 def build(arch: Arch, *, seed: int) -> Network:
     """A freshly initialised network; the same seed gives the same weights, global random state is left alone."""
+    if arch.own is not None:
+        return build_own(arch, arch.own, seed=seed)
     if arch.name not in ARCHITECTURES:
         raise UserError(f'model "{arch.name}" is unknown; allowed: {", ".join(ARCHITECTURES)}')
     make = ARCHITECTURES[arch.name].load()
@@ -35,7 +38,9 @@ def build(arch: Arch, *, seed: int) -> Network:
 
 
 def default_widths(name: str) -> tuple[int, ...]:
-    """The widths an architecture has before pruning."""
+    """The widths an architecture has before pruning; none for a network of the user's own."""
+    if name == "own":
+        return ()
     widths: tuple[int, ...] = ARCHITECTURES[name].load().default_widths
     return widths
 
@@ -43,8 +48,9 @@ def default_widths(name: str) -> tuple[int, ...]:
 def save(net: Network, folder: Path) -> None:
     """Writes ``net`` with its current widths into ``folder`` (made if absent)."""
     folder.mkdir(parents=True, exist_ok=True)
-    # safetensors wants plain contiguous tensors; channels_last weights are copied, not changed in place.
-    save_file({k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}, folder / "weights.safetensors")
+    # safetensors wants plain contiguous tensors that share no memory; the network's own are not changed in place.
+    state = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in net.state_dict().items()}
+    save_file(state, folder / "weights.safetensors")
     (folder / "arch.json").write_text(json.dumps(net.arch.to_json(), indent=1) + "\n")
 
 

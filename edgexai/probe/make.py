@@ -16,6 +16,7 @@ from edgexai.config.recipe import pixels
 from edgexai.explain import EXPLAINERS, KINDS
 from edgexai.explain.lime import lime
 from edgexai.explain.segment import grid
+from edgexai.probe.noisy_copies import NoisyCopies, noisy_copies
 from edgexai.probe.probe_set import ProbeSet
 from edgexai.types import Images, Labels, Maps, Predict, Progress, Split
 
@@ -39,24 +40,27 @@ def make_probes(
     pgd_steps: int,
     apgd_steps: int,
     apgd_n: int,
+    apgd_eps: Sequence[str],
     explainers: Sequence[str],
     lime_samples: int,
     fill: tuple[float, float, float],
     seed: int,
     progress: Progress,
+    stability_n: int = 0,
 ) -> ProbeSet:
-    """Draws ``n`` stratified test images, attacks them on ``net`` and explains the first ``explain_n``.
+    """Draws ``n`` stratified images, attacks them on ``net`` and explains the first ``explain_n``.
 
     Args:
         net: the twin in eval mode, on ``device``.
         predict: the same network, forward only.
-        split: a test split.
-        attacks: "apgd" stands for two, "apgd-ce" and "apgd-dlr", on the first ``apgd_n`` images.
+        split: images to measure on: a test split, or validation.
+        attacks: "apgd" stands for two, "apgd-ce" and "apgd-dlr", on the first ``apgd_n`` images at ``apgd_eps``.
         eps: radii as text, "8/255".
         pgd_steps, apgd_steps: of one run; APGD stays on until its last step, as its points are for other networks.
         explainers: gradient kinds for all ``explain_n`` images; LIME of the twin for the first 64 of them, as the
             reference for LIME on an engine, which needs no twin.
         lime_samples, fill: of LIME; ``fill`` is the data set's mean colour.
+        stability_n: of the explained images, how many get noisy copies that are explained too.
 
     Returns:
         The probe set. The same seed draws the same images for every network on the same split.
@@ -69,7 +73,7 @@ def make_probes(
     logits = predict(images)
     steps = {"fgsm": 1, "pgd": pgd_steps, "apgd-ce": apgd_steps, "apgd-dlr": apgd_steps}
     made = [name for asked in attacks for name in _ON_TWIN.get(asked, ())]
-    jobs = [(name, radius) for name in made for radius in eps]
+    jobs = [(name, radius) for name in made for radius in (apgd_eps if name.startswith("apgd") else eps)]
     attacked: dict[str, Images] = {}
     gradient = [name for name in explainers if KINDS[name] == "gradient"]
     for done, (name, radius) in enumerate(jobs):
@@ -86,6 +90,7 @@ def make_probes(
         found = explain(net, as_tensor[:few], torch.from_numpy(targets).to(device), seed=seed)
         maps[name] = found.cpu().numpy().astype(np.float32)
         progress({"what": "explain", "done": done + 1, "total": len(gradient)})
+    noisy = _noisy(net, predict, images, targets[:stability_n], gradient, device=device, seed=seed)
     segments = grid(images.shape[-1], _CELLS)
     if "lime" in explainers:
         some = min(_TWIN_LIME, few)
@@ -114,7 +119,33 @@ def make_probes(
             "split": split.name,
             **({"apgd_steps": apgd_steps} if "apgd" in attacks else {}),
         },
+        noisy=noisy,
     )
+
+
+def _noisy(
+    net: nn.Module,
+    predict: Predict,
+    images: Images,
+    targets: Labels,
+    explainers: Sequence[str],
+    *,
+    device: str,
+    seed: int,
+) -> NoisyCopies | None:
+    """Copies of the first images, one for each of ``targets``, explained for those classes."""
+    if not len(targets) or not explainers:
+        return None
+    copies = noisy_copies(images[: len(targets)], seed=seed)
+    labels = torch.from_numpy(targets).to(device)
+    maps: dict[str, Maps] = {}
+    for name in explainers:
+        explain = EXPLAINERS[name].load()
+        # The seed of the clean images' maps: SmoothGrad's own draws are then no part of what moves.
+        parts = [explain(net, torch.from_numpy(copy).to(device), labels, seed=seed).cpu().numpy() for copy in copies]
+        maps[name] = np.stack(parts).astype(np.float32)
+    same_class = np.stack([predict(copy).argmax(1) == targets for copy in copies])
+    return NoisyCopies(copies, same_class, maps)
 
 
 def probe_index(labels: Labels, n: int, *, seed: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgexai.errors import UserError
+from edgexai.probe.noisy_copies import NoisyCopies
 from edgexai.types import Images, Labels, Logits, Maps, Segments
 
 
@@ -34,6 +35,7 @@ class ProbeSet:
         targets: (m,) class explained: the twin's decision.
         segments: (H,W) grid cells for LIME on the engine.
         settings: what the probes were made with (eps, steps, seed, explainers ...).
+        noisy: copies of the first images with their maps, or None where stability is not measured.
     """
 
     index: NDArray[np.int64]
@@ -46,6 +48,7 @@ class ProbeSet:
     targets: Labels
     segments: Segments
     settings: Mapping[str, str | int | float]
+    noisy: NoisyCopies | None = None
 
 
 def write_probes(probes: ProbeSet, folder: Path) -> None:
@@ -64,6 +67,11 @@ def write_probes(probes: ProbeSet, folder: Path) -> None:
     names = {"attacked": list(probes.attacked), "maps": list(probes.maps)}
     arrays |= {f"attacked_{k}": probes.attacked[name] for k, name in enumerate(probes.attacked)}
     arrays |= {f"maps_{k}": probes.maps[name] for k, name in enumerate(probes.maps)}
+    if probes.noisy is not None:
+        names["noisy"] = list(probes.noisy.maps)
+        arrays["noisy_images"] = np.round(probes.noisy.images * 255).astype(np.uint8)
+        arrays["noisy_same_class"] = probes.noisy.same_class
+        arrays |= {f"noisy_maps_{k}": values for k, values in enumerate(probes.noisy.maps.values())}
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array, allow_pickle=False)
     text = json.dumps({"names": names, "settings": dict(probes.settings)}, indent=1, sort_keys=True)
@@ -90,6 +98,13 @@ def read_probes(folder: Path) -> ProbeSet:
             targets=array("targets"),
             segments=array("segments"),
             settings=head["settings"],
+            noisy=None
+            if "noisy" not in names
+            else NoisyCopies(
+                images=array("noisy_images").astype(np.float32) / np.float32(255),
+                same_class=array("noisy_same_class"),
+                maps={name: array(f"noisy_maps_{k}") for k, name in enumerate(names["noisy"])},
+            ),
         )
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{folder}: not a probe set: {error}") from error

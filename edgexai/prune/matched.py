@@ -79,9 +79,11 @@ def fit_matched(
                 set_lr(optimiser, one_cycle(epoch * len(feed) + step, total, settings.lr))
                 images = feed.augmented(raw, generator)
                 with mixed:
-                    features = net.features(images)
-                    loss = F.cross_entropy(net.classify(features), labels, label_smoothing=settings.label_smoothing)
-                    if attribution_weight:
+                    # a network of the user's own need not show its features
+                    features = net.features(images) if attribution_weight else None
+                    logits = net(images) if features is None else net.classify(features)
+                    loss = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
+                    if features is not None:
                         apart = map_mismatch(net, features, teacher, images, labels)
                         loss = loss + attribution_weight * apart
                         apart_sum += apart.detach()

@@ -45,7 +45,10 @@ def first_that_fits(
 
 
 def as_fast_as(net: Network, stairs: Sequence[Widths], *, target: LatencyTarget) -> tuple[Widths, float]:
-    """Bisection along the stairs: (widths, measured milliseconds).
+    """Bisection along the stairs: (widths, measured milliseconds) of the nearest stair that was measured.
+
+    It goes on inside the tolerance until a quarter of it, or no stair is left between: a stair at its very edge would
+    be outside when it is measured again.
 
     Raises:
         UserError: no stair's engine is within the tolerance; says what the nearest ones take.
@@ -58,12 +61,15 @@ def as_fast_as(net: Network, stairs: Sequence[Widths], *, target: LatencyTarget)
         # nothing to search once the full network is fast enough, nor when the narrowest is too slow
         probe = 0 if not measured else len(usable) - 1 if len(measured) == 1 else middle
         measured[probe] = took = target.measure(build(replace(net.arch, widths=usable[probe]), seed=0).eval())
-        if abs(took / target.latency_ms - 1) <= target.tolerance:
-            return usable[probe], took
+        if abs(took / target.latency_ms - 1) <= target.tolerance / 4:
+            break
         if took > target.latency_ms:
             low = probe + 1
         else:
             high = probe - 1
+    best = min(measured, key=lambda k: abs(measured[k] / target.latency_ms - 1))
+    if abs(measured[best] / target.latency_ms - 1) <= target.tolerance:
+        return usable[best], measured[best]
     slower = [k for k in measured if measured[k] > target.latency_ms]
     faster = [k for k in measured if measured[k] <= target.latency_ms]
     nearest = ([max(slower)] if slower else []) + ([min(faster)] if faster else [])

@@ -12,9 +12,9 @@ STAGES: dict[str, Entry] = {
     "export": Entry("edgexai.recipe.stages_network:export", 2),
     "engine": Entry("edgexai.recipe.stages_evidence:engine", 1),
     "probe": Entry("edgexai.recipe.stages_evidence:probe", 1),
-    "measure": Entry("edgexai.recipe.stages_evidence:measure", 1),
+    "measure": Entry("edgexai.recipe.stages_evidence:measure", 2),
     "latency": Entry("edgexai.recipe.stages_evidence:latency", 1),
-    "compare": Entry("edgexai.recipe.stages_evidence:compare", 1),
+    "compare": Entry("edgexai.recipe.stages_evidence:compare", 2),
 }
 """Stage name -> function of one ``Job``, in the order in which stages run."""
 

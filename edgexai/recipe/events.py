@@ -49,6 +49,9 @@ def line_of(event: Mapping[str, Any]) -> str:
         "damaged": lambda: f"{node}: stored result is damaged and not used: {event['problem']} ({event['path']})",
         "gate": lambda: f"gate {event['name']} {event['condition']}: {'passed' if event['passed'] else 'FAILED'}",
         "report": lambda: f"report: {event['path']}",
+        "recipe-start": lambda: f"{of}{event['recipe']} ...",
+        "recipe-end": lambda: f"{of}{event['recipe']}: {event['says']} ({event['seconds']:.1f} s)",
+        "launcher": lambda: str(event["says"]),
     }
     make = lines.get(str(event.get("what", "")))
     return make() if make else ""

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgexai.types import Progress
+
+if TYPE_CHECKING:
+    from edgexai.train.parallel import Team
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class Job:
         device: "cpu" or "cuda"; used or refused.
         data_root: where data sets lie, or None for ``EDGEXAI_DATA``.
         progress: takes events; ``{"scalars": {...}, "step": n}`` also goes to TensorBoard.
+        team: the processes that train together, or None for this one alone.
     """
 
     name: str
@@ -39,3 +43,4 @@ class Job:
     device: str
     data_root: Path | None
     progress: Progress
+    team: Team | None = None

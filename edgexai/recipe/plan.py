@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from edgexai.config.own_network import network_digests
 from edgexai.config.recipe import Recipe
 from edgexai.recipe import STAGES
 from edgexai.registry import Entry
@@ -40,6 +41,11 @@ class Node:
     seed: int
     version: int
     extra: str = ""
+
+    @property
+    def timed(self) -> bool:
+        """Something is timed while it runs, so nothing else should run beside it on the same machine."""
+        return self.stage == "latency" or (self.stage == "prune" and "latency_ms" in self.table)
 
 
 def final_arm(recipe: Recipe) -> str:
@@ -96,13 +102,18 @@ def plan(recipe: Recipe, *, data_digest: str, machine: str, stages: Mapping[str,
         per_arm("engine", dict.fromkeys(networks, table), ("export",))
     if recipe.engine is not None and recipe.measure is not None:
         measure = _measure_table(recipe)
-        per_arm("probe", dict.fromkeys(networks, measure), ())
+        probed = {k: v for k, v in measure.items() if not k.startswith("corruption")}
+        per_arm("probe", dict.fromkeys(networks, probed), ())
         table = {**measure, "engine": _dump(recipe.engine)}
         per_arm("measure", dict.fromkeys(networks, table), ("export", "probe"))
-        per_arm("latency", dict.fromkeys(networks, _dump(recipe.engine)), ("export",), extra=machine)
+        # On the test split, where nearly all runs measure, the tables do not name the split: their keys came first.
+        split = {k: v for k, v in measure.items() if k == "split"}
+        table = {**_dump(recipe.engine), **split}
+        per_arm("latency", dict.fromkeys(networks, table), ("export",), extra=machine)
         read = [node.name for node in nodes if node.stage in ("engine", "measure", "latency")]
         gate = {} if recipe.gate is None else _dump(recipe.gate)
-        add("compare", "", {**gate, "final_arm": final_arm(recipe)}, {"data": "data", **{name: name for name in read}})
+        decided = {**gate, **split, "final_arm": final_arm(recipe)}
+        add("compare", "", decided, {"data": "data", **{name: name for name in read}})
     return nodes
 
 
@@ -112,20 +123,33 @@ def _dump(table: Any) -> dict[str, Any]:
 
 
 def _measure_table(recipe: Recipe) -> dict[str, Any]:
+    """What is measured; keys that came later are absent where they ask for nothing, so that stored results stay."""
     table = _dump(recipe.measure)
-    return table if "apgd" in table["attacks"] else {k: v for k, v in table.items() if not k.startswith("apgd_")}
+    off = [] if "apgd" in table["attacks"] else ["apgd_steps", "apgd_n"]
+    off += [] if table["corruptions"] else ["corruptions", "corruption_severities", "corruption_n"]
+    off += [] if table["strong_eps"] else ["strong_eps"]
+    off += [] if table["stability_n"] else ["stability_n"]
+    off += [] if table["split"] != "test" else ["split"]
+    return {k: v for k, v in table.items() if k not in off}
 
 
 def _train_table(recipe: Recipe) -> dict[str, Any]:
     unused = recipe.train.undecided() | ({"precision"} if recipe.train.precision == "fp32" else set())
     kept = {key: value for key, value in _dump(recipe.train).items() if key not in unused}
-    return {**kept, "model": _dump(recipe.model)}
+    return {**kept, "model": _model_table(recipe)}
+
+
+def _model_table(recipe: Recipe) -> dict[str, Any]:
+    """Of a network of the user's own also what its files are: a change there trains anew."""
+    model = recipe.model
+    own = {} if model.factory is None else network_digests(model.factory, model.weights)
+    return {**_dump(model), **own}
 
 
 def _recipe_of_batches(recipe: Recipe) -> dict[str, Any]:
     """How later training draws its batches: as the natural training did."""
     train = recipe.train
-    names = ("augment", "label_smoothing", "weight_average")
+    names = ("augment", "label_smoothing", "weight_average", *(("precision",) if train.precision != "fp32" else ()))
     return {name: getattr(train, name) for name in names}
 
 
@@ -153,6 +177,8 @@ def _prune_table(recipe: Recipe) -> dict[str, Any]:
         table["refine"] = _refine_table(recipe)
     elif recipe.train.method != "natural" or (prune.method == "masked" and prune.when == "before"):
         table["train"] = _train_table(recipe)
+    if prune.latency_ms is not None:
+        table["search"] = 2  # raised when the search chooses otherwise; other prunings need not be made again
     if prune.latency_ms is not None and recipe.export is not None:
         table["engine"] = {"opset": recipe.export.opset, "saliency": recipe.export.saliency}
     return table

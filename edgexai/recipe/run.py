@@ -9,8 +9,8 @@ import json
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 from edgexai.config.load import LoadedRecipe
 from edgexai.errors import GateFailed, UserError
 from edgexai.recipe import REPORT, SOURCE_DIGEST, STAGES
+from edgexai.recipe.crew import TOGETHER, Crew
 from edgexai.recipe.environment import machine
 from edgexai.recipe.evaluations import log_evaluation
 from edgexai.recipe.events import show
@@ -43,12 +44,14 @@ class RunResult:
         rows: number of measurement rows in it.
         gate_failed: a gate was decided against the engine.
         nodes: every node with its key, whether it was built, and how long that took.
+        left: nodes that ``may_build`` kept from being built, and those that need them; with any, nothing is gathered.
     """
 
     folder: Path
     rows: int
     gate_failed: bool
     nodes: tuple[Outcome, ...]
+    left: tuple[str, ...] = ()
 
 
 class RecipeGateFailed(GateFailed):
@@ -68,6 +71,8 @@ def run_recipe(
     until: str | None = None,
     from_: str | None = None,
     dry_run: bool = False,
+    may_build: Callable[[Node], bool] | None = None,
+    crew: Crew | None = None,
     events: Progress | None = None,
     stages: Mapping[str, Entry] = STAGES,
     source_digest: Entry = SOURCE_DIGEST,
@@ -83,6 +88,9 @@ def run_recipe(
         until: last stage to run.
         from_: first stage to compute again, with everything after it.
         dry_run: report what would run; write nothing.
+        may_build: which nodes may be computed here; the others are used where they are stored, else left for another
+            run, with all that needs them. None: all.
+        crew: further processes that help to train; nothing else, no key either, depends on them.
         events: takes what happens; None shows it on standard error.
         stages: registry of stage functions.
         source_digest: registry entry of the data's digest.
@@ -102,6 +110,8 @@ def run_recipe(
                 until=until,
                 from_=from_,
                 dry_run=dry_run,
+                may_build=may_build,
+                crew=crew,
                 events=shown,
                 stages=stages,
                 source_digest=source_digest,
@@ -138,7 +148,13 @@ def run_recipe(
                     recipe=loaded.name,
                     device=device,
                     data_root=data_root,
+                    may_build=may_build,
+                    crew=crew,
                 )
+                done = {outcome.node.name for outcome in outcomes}
+                if left := tuple(node.name for node in nodes if node.name not in done):
+                    emit({"what": "run-left", "recipe": loaded.name, "left": len(left)})
+                    return RunResult(folder, 0, False, tuple(outcomes), left)
                 gathered = gather(
                     folder,
                     loaded.name,
@@ -230,6 +246,8 @@ def _execute(
     recipe: str,
     device: str,
     data_root: Path | None,
+    may_build: Callable[[Node], bool] | None,
+    crew: Crew | None,
 ) -> list[Outcome]:
     outcomes: list[Outcome] = []
     folders: dict[str, Path] = {}
@@ -237,28 +255,35 @@ def _execute(
         key, place = keys[node.name], {"node": node.name, "stage": node.stage, "at": at, "of": len(nodes)}
         folder = None if node.name in again else store.hold(node, key)
         built = False
+        if folder is None and not (
+            (may_build is None or may_build(node)) and all(name in folders for name in node.inputs.values())
+        ):
+            continue
         if folder is None:
             emit({"what": "node-start", **place, "key": key})
-            if node.stage == "measure":
-                log_evaluation(home, recipe=recipe, arm=node.arm, data_key=keys["data"], key=key)
 
-            def fill(out: Path, work: Path, node: Node = node) -> None:
+            def fill(out: Path, work: Path, node: Node = node, key: str = key) -> None:
+                # In here, since a run that waits for another's result does not look at the test split itself.
+                if node.stage == "measure" and node.table.get("split") != "val":
+                    log_evaluation(home, recipe=recipe, arm=node.arm, data_key=keys["data"], key=key)
                 inputs = {role: folders[name] for role, name in node.inputs.items()}
-                stages[node.stage].load()(
-                    Job(
-                        name=node.name,
-                        stage=node.stage,
-                        arm=node.arm,
-                        table=json.loads(json.dumps(node.table)),
-                        inputs=inputs,
-                        out=out,
-                        work=work,
-                        seed=node.seed,
-                        device=device,
-                        data_root=data_root,
-                        progress=lambda event: emit({**event, "node": node.name, "stage": node.stage}),
-                    )
+                job = Job(
+                    name=node.name,
+                    stage=node.stage,
+                    arm=node.arm,
+                    table=json.loads(json.dumps(node.table)),
+                    inputs=inputs,
+                    out=out,
+                    work=work,
+                    seed=node.seed,
+                    device=device,
+                    data_root=data_root,
+                    progress=lambda event: emit({**event, "node": node.name, "stage": node.stage}),
                 )
+                entry = stages[node.stage]
+                helped = nullcontext(job) if crew is None or node.stage not in TOGETHER else crew.lead(entry, job)
+                with helped as given:
+                    entry.load()(given)
 
             folder, built = store.build(node, key, fill, again=node.name in again, device=device)
         meta = store.meta(node, key)

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgexai.data import pack
+from edgexai.data.corrupted import corrupted_splits
 from edgexai.data.dataset import Dataset
 from edgexai.engine import RUNTIMES
 from edgexai.engine.twin import Twin
 from edgexai.errors import GateFailed
 from edgexai.measure.accuracy import logits_of
 from edgexai.measure.compare import Measured, difference_rows, road_rows
+from edgexai.measure.corruption import replay_corruptions
 from edgexai.measure.drift import decision_agreement, logit_drift
 from edgexai.measure.flags import check
 from edgexai.measure.gates import decide
 from edgexai.measure.latency import compare_latency, throughput
 from edgexai.measure.replay import ON_ENGINE, Replay, replay_attacks, replay_clean, replay_explanations
 from edgexai.measure.rows import Detail, accuracy_row
+from edgexai.measure.stability import replay_stability
 from edgexai.measure.subject import Subject
 from edgexai.models import store
-from edgexai.probe.make import make_probes
+from edgexai.probe.make import make_probes, probe_index
 from edgexai.probe.probe_set import ProbeSet, read_probes, write_probes
 from edgexai.recipe.job import Job
 from edgexai.types import Predict, Row, Split
@@ -67,10 +70,10 @@ def engine(job: Job) -> None:
 
 
 def probe(job: Job) -> None:
-    """Attacks and explains the twin on a fixed draw of test images."""
+    """Attacks and explains the twin on a fixed draw of the measured split."""
     found, table = _data(job), job.table
     twin = Twin(store.load(job.inputs["network"]), device=job.device)
-    split = next(iter(_test_splits(found).values()))
+    split = next(iter(_measured_splits(found, table).values()))
     probes = make_probes(
         twin.net,
         twin,
@@ -83,11 +86,13 @@ def probe(job: Job) -> None:
         pgd_steps=table["pgd_steps"],
         apgd_steps=table.get("apgd_steps", 0),
         apgd_n=table.get("apgd_n", 0),
+        apgd_eps=[table["strong_eps"]] if "strong_eps" in table else table["eps"],
         explainers=table["explainers"],
         lime_samples=table["lime_samples"],
         fill=found.mean,
         seed=job.seed,
         progress=job.progress,
+        stability_n=table.get("stability_n", 0),
     )
     write_probes(probes, job.out)
 
@@ -96,7 +101,8 @@ def measure(job: Job) -> None:
     """Replays the probes on every engine of the arm; the x86 flavour gets accuracy and attacks only."""
     found, table, seed = _data(job), job.table, job.seed
     probes = read_probes(job.inputs["probe"])
-    splits = {name: _first(split, table["clean_n"], seed) for name, split in _test_splits(found).items()}
+    measured = _measured_splits(found, table)
+    splits = {name: _first(split, table["clean_n"], seed) for name, split in measured.items()}
     net = store.load(job.inputs["network"])
     twin = Twin(net, device=job.device)
     twin_logits = {name: logits_of(twin, split.as_float()) for name, split in splits.items()}
@@ -104,13 +110,18 @@ def measure(job: Job) -> None:
     as_twin = Subject(twin, job.arm, "twin", "twin", twin.runtime)
     replay_clean(as_twin, splits, {}, out=twin_replay)
     replay_attacks(as_twin, probes, eps=(), attacks=(), square_queries=1, square_n=0, seed=seed, out=twin_replay)
+    replay_stability(as_twin, probes, seed=seed, out=twin_replay)
     rows = list(twin_replay.rows)
-    verdicts: dict[str, Any] = {}
+    verdicts: dict[str, Any] = {
+        f"twin|{name}": values for name, values in twin_replay.verdicts.items() if name.startswith("ris/")
+    }
     engines = _engines(job)
+    found_of: dict[str, tuple[Subject, Replay]] = {}
     deployed = "int8-tensorrt" if "int8-tensorrt" in engines else "fp32"
     engine_maps: dict[str, Any] = {}
     for done, (artefact, run) in enumerate(engines.items()):
         who, replay = Subject(run, job.arm, artefact, "engine", run.runtime), Replay()
+        found_of[artefact] = who, replay
         whole = artefact != "int8-x86"
         attacks = table["attacks"] if whole else [a for a in table["attacks"] if a != "square"]
         replay_clean(who, splits, twin_logits, out=replay)
@@ -121,6 +132,7 @@ def measure(job: Job) -> None:
             attacks=attacks,
             square_queries=table["square_queries"],
             square_n=table["square_n"],
+            square_eps=table.get("strong_eps"),
             seed=seed,
             out=replay,
         )
@@ -135,12 +147,16 @@ def measure(job: Job) -> None:
                 seed=seed,
                 out=replay,
             )
-        rows += replay.rows
-        rows.append(_count(job, artefact, "size_bytes", run.path.stat().st_size, "bytes"))
-        verdicts |= {f"{artefact}|{name}": values for name, values in replay.verdicts.items()}
         if artefact == deployed:
             engine_maps = replay.maps
         job.progress({"what": artefact, "done": done + 1, "total": len(engines)})
+    if table.get("corruptions"):
+        whole_engines = [pair for artefact, pair in found_of.items() if artefact != "int8-x86"]
+        _corruptions(job, next(iter(measured.values())), whole_engines)
+    for artefact, (_, replay) in found_of.items():
+        rows += replay.rows
+        rows.append(_count(job, artefact, "size_bytes", engines[artefact].path.stat().st_size, "bytes"))
+        verdicts |= {f"{artefact}|{name}": values for name, values in replay.verdicts.items()}
     summary = json.loads((job.inputs["network"] / "summary.json").read_text())
     rows += [_count(job, "twin", name, summary[name], "count") for name in ("macs", "parameters")]
     _write_rows(job.out, rows)
@@ -151,7 +167,7 @@ def measure(job: Job) -> None:
 def latency(job: Job) -> None:
     """Time of one image and best throughput, every file of the arm interleaved in one run."""
     found, engines = _data(job), _engines(job)
-    split = next(iter(_test_splits(found).values()))
+    split = next(iter(_measured_splits(found, job.table).values()))
     images = split.take(np.arange(256) % len(split)).as_float()
     rows: list[Row] = []
     for artefact, timing in compare_latency(engines, images, batch=1, warmup=50, repeats=400).items():
@@ -199,7 +215,7 @@ def compare(job: Job) -> None:
         if one in by_name and other in by_name:
             rows += difference_rows(by_name[one], by_name[other], against=against, seed=job.seed)
     rows = check(rows)
-    gates, verdicts = decide(rows, dict(job.table), final_arm=final)
+    gates, verdicts = decide(rows, dict(job.table), final_arm=final, validation=job.table.get("split") == "val")
     _write_rows(job.out, [*rows, *verdicts])
     (job.out / "gates.json").write_text(json.dumps(gates, indent=1) + "\n")
 
@@ -216,8 +232,28 @@ def _data(job: Job) -> Dataset:
     return pack.read(job.inputs["data"])
 
 
-def _test_splits(found: Dataset) -> dict[str, Split]:
-    """Test splits, the one that probes are drawn from first: plain "test", or the one without a planted cue."""
+def _corruptions(job: Job, clean: Split, engines: list[tuple[Subject, Replay]]) -> None:
+    """Stratified images of ``clean``, each corrupted as it would be in the whole split."""
+    table, seed = job.table, job.seed
+    index = probe_index(clean.labels, table["corruption_n"], seed=seed)
+    names, severities = table["corruptions"], table["corruption_severities"]
+    made = corrupted_splits(clean.take(index), seed=seed, names=names, severities=severities, index=index)
+
+    def told() -> Iterator[tuple[str, int, Split]]:
+        for done, triple in enumerate(made):
+            yield triple
+            job.progress({"what": "corruption", "done": done + 1, "total": len(names) * len(severities)})
+
+    replay_corruptions(engines, told(), split=clean.name, seed=seed)
+
+
+def _measured_splits(found: Dataset, table: Mapping[str, Any]) -> dict[str, Split]:
+    """The validation split where the recipe asks for it, else the test splits.
+
+    The one that probes are drawn from comes first: plain "test", or the one without a planted cue.
+    """
+    if table.get("split") == "val":
+        return {"val": found.splits["val"]}
     names = [name for name in found.splits if name not in _NOT_TEST]
     names.sort(key=lambda name: ("test", "absent", "conflicting", "aligned").index(name))
     return {name: found.splits[name] for name in names}
@@ -267,7 +303,7 @@ def _pictures(
     right = np.setdiff1d(np.arange(n), wrong)
     _, firsts = np.unique(probes.labels[right], return_index=True)
     chosen = np.concatenate([wrong, np.sort(right[firsts])])[:_PICTURES].astype(np.int64)
-    split = next(iter(_test_splits(found).values())).take(probes.index[chosen])
+    split = next(iter(_measured_splits(found, job.table).values())).take(probes.index[chosen])
     arrays: dict[str, Any] = {
         "images": split.images,
         "labels": split.labels,

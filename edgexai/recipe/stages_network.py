@@ -20,10 +20,13 @@ from edgexai.data.dataset import Dataset
 from edgexai.data.load import load as load_dataset
 from edgexai.errors import MissingCapability
 from edgexai.export import FLAVOURS
+from edgexai.export.exportable import check_exportable
 from edgexai.models import store
-from edgexai.models.arch import Arch
+from edgexai.models.arch import Arch, OwnFactory
 from edgexai.models.base import Network
 from edgexai.models.cost import macs, parameters
+from edgexai.models.own import OwnNetwork
+from edgexai.models.own_weights import load_own_weights
 from edgexai.prune.matched import fit_matched
 from edgexai.recipe.job import Job
 from edgexai.recipe.stages_prune import pruned
@@ -35,6 +38,7 @@ from edgexai.train.flag_file import read_flags, write_flags
 from edgexai.train.lime_refined import RefineSettings, control_flags
 from edgexai.train.lime_refined import refine as refine_network
 from edgexai.train.natural import NaturalSettings
+from edgexai.train.parallel import ALONE
 from edgexai.train.perturb import Adversary
 from edgexai.types import Split
 
@@ -53,8 +57,14 @@ def train(job: Job) -> None:
     found = _data(job)
     model, size = job.table["model"], found.splits["train"].images.shape[1]
     widths = tuple(model["widths"] or store.default_widths(model["name"]))
-    arch = Arch(model["name"], widths, len(found.classes), size, found.mean, found.std)
-    net = store.build(arch, seed=job.seed).to(_device(job))
+    own = _own(model)
+    arch = Arch(model["name"], widths, len(found.classes), size, found.mean, found.std, own)
+    net = store.build(arch, seed=job.seed)
+    if isinstance(net, OwnNetwork) and own is not None:
+        if model["weights"] is not None:
+            load_own_weights(net, own, Path(model["weights"]).expanduser(), sha256=model["weights_sha256"])
+        check_exportable(net)
+    net.to(_device(job))
     fit = TRAIN_METHODS[job.table["method"]].load()
     scores = fit(
         net,
@@ -64,6 +74,7 @@ def train(job: Job) -> None:
         seed=job.seed,
         work=job.work,
         progress=job.progress,
+        team=job.team or ALONE,
     )
     store.save(net, job.out)
     _write(job.out / "summary.json", {**scores, "macs": macs(net), "parameters": parameters(net)})
@@ -87,6 +98,7 @@ def refine(job: Job) -> None:
         work=job.work,
         progress=job.progress,
         given=given,
+        team=job.team or ALONE,
     )
     store.save(net, job.out)
     for k, found_flags in enumerate(flags):
@@ -192,6 +204,13 @@ def _data(job: Job) -> Dataset:
     return pack.read(job.inputs["data"])
 
 
+def _own(model: Mapping[str, Any]) -> OwnFactory | None:
+    """Where a network of the user's own comes from; None for edgexai's."""
+    if model["name"] != "own":
+        return None
+    return OwnFactory(model["factory"], model["factory_sha256"], model["feature_map"])
+
+
 def _device(job: Job) -> str:
     if job.device == "cuda" and not torch.cuda.is_available():
         raise MissingCapability("--device cuda: torch sees no CUDA device here", next_step="use --device cpu")
@@ -252,6 +271,7 @@ def _refine_settings(table: Mapping[str, Any]) -> RefineSettings:
         augment_strength=table["augment_strength"],
         label_smoothing=table["label_smoothing"],
         weight_average=table["weight_average"],
+        precision=table.get("precision", "fp32"),
     )
 
 

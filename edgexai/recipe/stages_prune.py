@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from edgexai.config.recipe import PruneTable, pixels
-from edgexai.engine.onnx_runtime import OnnxRuntimeEngine
-from edgexai.export.onnx_graph import export_onnx
-from edgexai.measure.latency import latency_ms
 from edgexai.models import store
 from edgexai.models.base import Network
 from edgexai.models.cost import macs, parameters
@@ -21,10 +17,9 @@ from edgexai.prune.channel import prune_channels
 from edgexai.prune.evidence import Evidence
 from edgexai.prune.masked import held, mask_weights, masked_sparsity
 from edgexai.prune.target import LatencyTarget
+from edgexai.recipe.stages_prune_latency import EngineLatency
 from edgexai.train.detect import stratified
 from edgexai.types import Progress, Split
-
-_WARMUP, _REPEATS = 30, 300
 
 
 class Tune(Protocol):
@@ -104,7 +99,8 @@ def _cut(
     target = settings.targets()
     latency = None
     if "latency_ms" in target:
-        measure = _engine_ms(work, table.get("engine", {"opset": 18, "saliency": "none"}), progress)
+        engine = table.get("engine", {"opset": 18, "saliency": "none"})
+        measure = EngineLatency(dense, work=work, opset=engine["opset"], saliency=engine["saliency"], progress=progress)
         latency = LatencyTarget(target["latency_ms"], measure)
     evidence = None
     if settings.importance in LOOK_AT_IMAGES:
@@ -129,32 +125,3 @@ def _cut(
         between=between,
     )
     return net, report.latency_ms
-
-
-def _engine_ms(work: Path, engine: Mapping[str, Any], progress: Progress) -> Callable[[Network], float]:
-    """Network -> median ms of its fp32 engine, one image, one thread.
-
-    A measurement is kept in ``work``: a run that is killed and started again must choose the same widths, or its
-    checkpoint would not fit.
-    """
-    known_file = work / "latencies.json"
-
-    def measure(net: Network) -> float:
-        name = " ".join(map(str, net.arch.widths))
-        known: dict[str, float] = json.loads(known_file.read_text()) if known_file.is_file() else {}
-        if name not in known:
-            path = work / "candidate.onnx"
-            export_onnx(net, path, opset=engine["opset"], saliency=engine["saliency"], metadata={})
-            size = net.arch.size
-            images = np.random.default_rng(0).random((8, 3, size, size), dtype=np.float32)
-            run = OnnxRuntimeEngine(path, threads=1)
-            known[name] = latency_ms(run, images, batch=1, warmup=_WARMUP, repeats=_REPEATS).median_ms
-            aside = work / "latencies.json.part"
-            aside.write_text(json.dumps(known))
-            aside.replace(known_file)
-            progress(
-                {"what": "latency", "done": len(known), "scalars": {"latency_ms": known[name]}, "step": len(known)}
-            )
-        return known[name]
-
-    return measure

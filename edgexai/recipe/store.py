@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import secrets
 import shutil
 import time
@@ -23,6 +24,8 @@ from edgexai.recipe.faults import explained
 from edgexai.recipe.plan import Node
 from edgexai.recipe.verify import META, Verifier, describe, list_files, sealed
 from edgexai.types import Progress
+
+_TURN_S = 0.05
 
 
 class Store:
@@ -95,7 +98,10 @@ class Store:
         final, work = self.path(node, key), self.work(node, key)
         with explained(self.root):
             final.parent.mkdir(parents=True, exist_ok=True)
-            with self._lock(node, key, shared=False):
+            mine = self._lock(node, key, shared=False) if again else self._first(node, key)
+            if mine is None:
+                return final, False
+            with mine:
                 _sweep(final)
                 if again:
                     _drop(final)
@@ -158,15 +164,40 @@ class Store:
         _sync_folder(final.parent)
         shutil.rmtree(work, ignore_errors=True)
 
-    def _lock(self, node: Node, key: str, *, shared: bool) -> EntryLock:
-        def on_wait() -> None:
-            self._progress({"what": "waiting", "node": node.name, "for": "another run that builds or reads the same"})
+    def _first(self, node: Node, key: str) -> EntryLock | None:
+        """The exclusive lock, for whoever comes first; None, with the entry held, once another run has built it.
 
-        return EntryLock(self.root / node.stage / f"{key}.lock", shared=shared, on_wait=on_wait)
+        Who comes later waits as a reader: a builder goes on reading what it has built until its own run ends, and
+        someone waiting to be alone would wait for all of that.
+        """
+        final, told = self.path(node, key), False
+        while True:
+            try:
+                return EntryLock(_lock_file(final), shared=False)
+            except BlockingIOError:
+                if final.is_dir():  # damaged: its readers must leave before it is built again
+                    return self._lock(node, key, shared=False)
+            if not told:
+                self._tell_waiting(node)
+                told = True
+            EntryLock(_lock_file(final), shared=True, on_wait=lambda: None).close()
+            if self.hold(node, key) is not None:
+                return None
+            time.sleep(random.uniform(0.0, _TURN_S))  # the builder ended without a result: who is next?
+
+    def _lock(self, node: Node, key: str, *, shared: bool) -> EntryLock:
+        return EntryLock(_lock_file(self.path(node, key)), shared=shared, on_wait=lambda: self._tell_waiting(node))
+
+    def _tell_waiting(self, node: Node) -> None:
+        self._progress({"what": "waiting", "node": node.name, "for": "another run that builds or reads the same"})
 
     def _release(self, node: Node, key: str) -> None:
         if lock := self._held.pop((node.stage, key), None):
             lock.close()
+
+
+def _lock_file(final: Path) -> Path:
+    return final.with_name(f"{final.name}.lock")
 
 
 def _sweep(final: Path) -> None:

@@ -92,14 +92,15 @@ def _table(table: tables.Table) -> str:
 
 def model_card(run: RunFolder) -> str:
     """The card as Markdown; sections without rows say so."""
-    evidence = Evidence(run.rows)
+    evidence = Evidence(run.rows, trained=run.trained)
     found = headline.gates(run, evidence)
-    deployed = engine_name(*evidence.deployed) if evidence.deployed else "no engine in this run"
+    deployed = engine_name(evidence, *evidence.deployed) if evidence.deployed else "no engine in this run"
     parts = [
         f"---\n{_front_matter(run, evidence)}\n---",
         f"# {_escape(run.title)}",
         f"Deployed: {deployed}. {_escape(headline.verdict_words(found)[1])}"
-        + (f" Trained on {_escape(run.trained_on)}." if run.trained_on else ""),
+        + (f" Trained on {_escape(run.trained_on)}." if run.trained_on else "")
+        + (" Measured on the validation split; no test image was looked at." if run.on_validation else ""),
         "Every value stands with its 95 % interval and n. “twin” marks a number of the PyTorch network, not of the "
         "engine. The full report is `report.html`, all rows are in `measurements.csv`.",
         "## Results",

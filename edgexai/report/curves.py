@@ -7,16 +7,18 @@ from fractions import Fraction
 
 import numpy as np
 
-from edgexai.report.evidence import EXPLAINERS, Evidence, Numbered
-from edgexai.report.figures import Chart, Point, Series, line_chart
+from edgexai.report.evidence import EXPLAINERS, Evidence
+from edgexai.report.figures import Chart, Point, Series, line_chart, row_point
 from edgexai.report.folder import RunFolder
-from edgexai.report.words import ARM_NAMES, ATTACK_NAMES, EXPLAINER_NAMES, engine_name, interval_text, value_text
+from edgexai.report.words import ATTACK_NAMES, EXPLAINER_NAMES, arm_name, engine_name
 
 _MARKERS = ("circle", "square", "diamond", "triangle")
 _ATTACKS = {
     "noise": ("noise", "dot", "triangle"),
     "fgsm": ("fgsm", "dash", "square"),
     "pgd": ("pgd", "solid", "circle"),
+    "apgd-ce": ("apgd", "solid", "square"),
+    "apgd-dlr": ("apgd", "dash", "diamond"),
     "square": ("square", "dash", "diamond"),
     "union": ("union", "dot", "circle"),
 }
@@ -25,16 +27,6 @@ _ORDERS = {
     "random": ("random order", "noise", "dot", "triangle"),
     "lerf": ("least relevant first", "square", "dash", "diamond"),
 }
-
-
-def _point(x: float, item: Numbered) -> Point | None:
-    row = item.row
-    if row.value is None:
-        return None
-    low, high = (row.value if bound is None else bound for bound in (row.low, row.high))
-    interval = interval_text(row)
-    words = f"{value_text(row)}{f' [{interval}]' if interval else ''}, n {row.n:,}"
-    return Point(x, row.value, low, high, item.id, words)
 
 
 def _pixels(eps: object) -> float | None:
@@ -47,12 +39,12 @@ def _pixels(eps: object) -> float | None:
 def _eps_points(evidence: Evidence, arm: str, artefact: str, attack: str) -> list[Point]:
     points: dict[float, Point] = {}
     clean = evidence.find("clean_acc", arm=arm, artefact=artefact)
-    if clean is not None and (start := _point(0.0, clean)):
+    if clean is not None and (start := row_point(0.0, clean)):
         points[0.0] = start
     found = 0
     for item in evidence.all("robust_acc", arm=arm, artefact=artefact, detail={"attack": attack}):
         eps = _pixels(item.row.detail.get("eps", ""))
-        if eps is not None and (point := _point(255 * eps, item)):
+        if eps is not None and (point := row_point(255 * eps, item)):
             points[255 * eps] = point
             found += 1
     return [points[x] for x in sorted(points)] if found else []
@@ -72,7 +64,7 @@ def robust_charts(evidence: Evidence) -> list[Chart]:
     ]  # fmt: skip
     by_step = [
         Series(
-            engine_name(arm, artefact), "int8" if artefact.startswith("int8") else arm,
+            engine_name(evidence, arm, artefact), "int8" if artefact.startswith("int8") else arm,
             _eps_points(evidence, arm, artefact, "pgd"), dash="dash" if arm == "control" else "solid",
             marker=_MARKERS[k % 4],
         )
@@ -106,7 +98,7 @@ def road_charts(evidence: Evidence) -> list[Chart]:
                     detail = {"order": order, "explainer": owner}
                     for item in evidence.all("road_acc", arm=arm, artefact=source, detail=detail):
                         removed = float(item.row.detail.get("removed", "nan"))
-                        if point := _point(removed, item):
+                        if point := row_point(removed, item):
                             points[removed] = point
                 if points:
                     break
@@ -123,11 +115,11 @@ def cue_chart(evidence: Evidence, splits: Sequence[str]) -> list[Chart]:
     series = []
     for k, (arm, artefact) in enumerate(evidence.stages):
         found = [(x, evidence.find("clean_acc", arm=arm, artefact=artefact, split=s)) for x, s in enumerate(splits)]
-        points = [p for x, item in found if item is not None and (p := _point(float(x), item))]
+        points = [p for x, item in found if item is not None and (p := row_point(float(x), item))]
         key = "int8" if artefact.startswith("int8") else arm
         dash = "dash" if arm == "control" else "solid"
         if artefact != "int8-x86":
-            series.append(Series(engine_name(arm, artefact), key, points, dash=dash, marker=_MARKERS[k % 4]))
+            series.append(Series(engine_name(evidence, arm, artefact), key, points, dash=dash, marker=_MARKERS[k % 4]))
     if not any(s.points for s in series):
         return []
     ticks = [(float(x), s) for x, s in enumerate(splits)]
@@ -143,12 +135,12 @@ def flagged_share(run: RunFolder) -> Mapping[str, list[tuple[float, int]]]:
     return shares
 
 
-def flagged_chart(run: RunFolder) -> list[Chart]:
+def flagged_chart(run: RunFolder, evidence: Evidence) -> list[Chart]:
     """Mean flagged share per round, refined and control."""
     shares = flagged_share(run)
     series = [
         Series(
-            ARM_NAMES.get(arm, arm), arm,
+            arm_name(evidence, arm), arm,
             [
                 Point(k + 1.0, s, s, s, "", f"round {k + 1}: {100 * s:.1f} % of cells, n {n:,}")
                 for k, (s, n) in enumerate(per)

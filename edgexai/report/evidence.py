@@ -47,9 +47,11 @@ class Evidence:
 
     Args:
         rows: in file order.
+        trained: the recipe's ``train.method``: what the arm "natural" is called in words.
     """
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    def __init__(self, rows: Sequence[Row], *, trained: str = "natural") -> None:
+        self.trained = trained
         self.items = tuple(Numbered(f"r{i}", row) for i, row in enumerate(rows, start=1))
         self._index: dict[tuple[str, str, str], list[Numbered]] = {}
         for item in self.items:

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from edgexai.report.evidence import Numbered
+from edgexai.report.words import interval_text, value_text
+
 WIDTH, HEIGHT = 440, 270
 PER_CENT = ((0.0, "0 %"), (0.25, "25 %"), (0.5, "50 %"), (0.75, "75 %"), (1.0, "100 %"))
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50, 14, 14, 46
@@ -57,7 +60,19 @@ class Chart:
     legend: Sequence[tuple[str, str, Markup]]
 
 
-def _marker(kind: str, x: float, y: float, size: float = 4.2) -> str:
+def row_point(x: float, item: Numbered) -> Point | None:
+    """A row's value and interval as a point at ``x``; None where it has no value."""
+    row = item.row
+    if row.value is None:
+        return None
+    low, high = (row.value if bound is None else bound for bound in (row.low, row.high))
+    interval = interval_text(row)
+    words = f"{value_text(row)}{f' [{interval}]' if interval else ''}, n {row.n:,}"
+    return Point(x, row.value, low, high, item.id, words)
+
+
+def marker(kind: str, x: float, y: float, size: float = 4.2) -> str:
+    """SVG of one mark with its centre at x, y."""
     if kind == "square":
         return f'<rect x="{x - size:.1f}" y="{y - size:.1f}" width="{2 * size:.1f}" height="{2 * size:.1f}"/>'
     if kind == "diamond":
@@ -69,12 +84,13 @@ def _marker(kind: str, x: float, y: float, size: float = 4.2) -> str:
     return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{size:.1f}"/>'
 
 
-def _sample(series: Series) -> Markup:
+def legend_sample(series: Series) -> Markup:
+    """The short stretch of line and mark that stands before a name in the legend."""
     dash = _DASHES[series.dash]
     return Markup(
         '<svg class="sample" viewBox="0 0 34 12" aria-hidden="true">'
         f'<g style="--c:var(--c-{escape(series.key)})"><path class="line" d="M1 6H33" stroke-dasharray="{dash}"/>'
-        f'<g class="mark">{_marker(series.marker, 17, 6, 3.6)}</g></g></svg>'
+        f'<g class="mark">{marker(series.marker, 17, 6, 3.6)}</g></g></svg>'
     )
 
 
@@ -130,8 +146,8 @@ def line_chart(
             (px, py), (_, top), (_, bottom) = at(p.x, p.y), at(p.x, p.high), at(p.x, p.low)
             if p.low < p.high:
                 out.append(f'<path class="bar" d="M{px:.1f} {top:.1f}V{bottom:.1f}"/>')
-            mark = f'<g class="mark">{_marker(s.marker, px, py)}<title>{escape(s.name)}: {escape(p.label)}</title></g>'
+            mark = f'<g class="mark">{marker(s.marker, px, py)}<title>{escape(s.name)}: {escape(p.label)}</title></g>'
             out.append(f'<a href="#{escape(p.row_id)}">{mark}</a>' if p.row_id else mark)
         out.append("</g>")
     out.append("</svg>")
-    return Chart(f"{title} ({y_label})", Markup("".join(out)), [(s.name, s.key, _sample(s)) for s in series])
+    return Chart(f"{title} ({y_label})", Markup("".join(out)), [(s.name, s.key, legend_sample(s)) for s in series])

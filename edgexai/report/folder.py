@@ -68,7 +68,21 @@ class RunFolder:
             return ""
         rendered = data.get("rendered", 0)
         beside = f", and {rendered} rendered images per class; rendered images are never scored" if rendered else ""
-        return f"the training split of {data['name']}{beside}"
+        limit = data.get("limit_per_class")
+        few = f"only the first {limit} images per class of " if limit else ""
+        return f"{few}the training split of {data['name']}{beside}"
+
+    @property
+    def trained(self) -> str:
+        """The recipe's ``train.method``, "natural" where the lock has none."""
+        train = self.recipe.get("train", {})
+        return str(train.get("method", "natural")) if isinstance(train, dict) else "natural"
+
+    @property
+    def on_validation(self) -> bool:
+        """The recipe measures on the validation split."""
+        measure = self.recipe.get("measure", {})
+        return isinstance(measure, dict) and measure.get("split") == "val"
 
     def class_name(self, label: int) -> str:
         """Class name with its number; only the number where the lock has no list."""

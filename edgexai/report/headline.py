@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edgexai.report.evidence import Detail, Evidence, Numbered
 from edgexai.report.folder import RunFolder
 from edgexai.report.tables import Cell, cell, lookup
-from edgexai.report.words import ARM_NAMES, EXPLAINER_NAMES, METRIC_NAMES, value_text
+from edgexai.report.words import EXPLAINER_NAMES, METRIC_NAMES, arm_name, value_text
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ def headline_figures(evidence: Evidence) -> list[Figure]:
     wanted: list[tuple[str, str, Detail]] = [("Clean accuracy", "clean_acc", {})]
     if eps:
         wanted.append((f"Robust accuracy, PGD {eps}", "robust_acc", {"attack": "pgd", "eps": eps}))
+    if evidence.values("corruption_acc", "corruption"):
+        wanted.append(("Accuracy under corruptions, mean", "corruption_acc", {"corruption": "mean"}))
     wanted.append(("Decisions shared with the twin", "agreement", {}))
     for metric in ("roi_share", "road_gap"):
         explainer = evidence.main_explainer(metric)
@@ -62,15 +64,19 @@ def headline_figures(evidence: Evidence) -> list[Figure]:
 
 def _beside(evidence: Evidence, metric: str, arm: str, artefact: str, detail: Detail) -> list[tuple[str, Cell]]:
     wanted: list[tuple[str, str, str, Detail]] = []
-    if metric in ("clean_acc", "macs", "size_bytes", "latency_ms") and (arm, artefact) != ("natural", "fp32"):
-        wanted.append(("natural fp32", "natural", "fp32", detail))
-    if metric == "clean_acc":
+    base = arm_name(evidence, "natural")
+    if metric in ("clean_acc", "corruption_acc", "macs", "size_bytes", "latency_ms") and (arm, artefact) != (
+        "natural",
+        "fp32",
+    ):
+        wanted.append((f"{base} fp32", "natural", "fp32", detail))
+    if metric in ("clean_acc", "corruption_acc"):
         wanted.append(("control fp32", "control", "fp32", detail))
     if metric == "robust_acc":
         wanted += [
             ("Square", arm, artefact, {"attack": "square", "eps": detail["eps"]}),
             ("noise", arm, artefact, {"attack": "noise", "eps": detail["eps"]}),
-            ("natural", "natural", "fp32", detail),
+            (base, "natural", "fp32", detail),
             ("control", "control", "fp32", detail),
         ]
     if metric in ("roi_share", "road_gap"):
@@ -127,7 +133,7 @@ def unmeasured(evidence: Evidence) -> list[tuple[str, str, str, str]]:
     return [
         (
             i.id,
-            f"{METRIC_NAMES.get(i.row.metric, i.row.metric)}, {ARM_NAMES.get(i.row.arm, i.row.arm)} {i.row.artefact}"
+            f"{METRIC_NAMES.get(i.row.metric, i.row.metric)}, {arm_name(evidence, i.row.arm)} {i.row.artefact}"
             + (f" ({', '.join(f'{k} {v}' for k, v in i.row.detail.items())})" if i.row.detail else ""),
             value_text(i.row),
             i.row.reason,

@@ -15,12 +15,20 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from edgexai.measure.flags import FLAGS
-from edgexai.report import curves, headline, pictures, section_tables, tables
+from edgexai.report import corruptions, curves, headline, pictures, section_tables, tables
 from edgexai.report.card import model_card
 from edgexai.report.csv_rows import to_csv
 from edgexai.report.evidence import CUE_SPLITS, Evidence
 from edgexai.report.folder import RunFolder, read_run, write_whole
-from edgexai.report.words import ARM_NAMES, EXPLAINER_NAMES, detail_text, engine_name, interval_text, value_text
+from edgexai.report.words import (
+    EXPLAINER_NAMES,
+    arm_name,
+    base_network,
+    detail_text,
+    engine_name,
+    interval_text,
+    value_text,
+)
 
 
 def _environment() -> Environment:
@@ -50,11 +58,11 @@ def _refinement(run: RunFolder, evidence: Evidence) -> dict[str, Any]:
     arms = [a for a in ("refined", "control") if a in run.refinements]
     arms += [a for a in run.refinements if a not in arms]
     return {
-        "charts": curves.flagged_chart(run),
-        "shares": [(ARM_NAMES.get(a, a), per) for a, per in curves.flagged_share(run).items()],
+        "charts": curves.flagged_chart(run, evidence),
+        "shares": [(arm_name(evidence, a), per) for a, per in curves.flagged_share(run).items()],
         "arms": [
             {
-                "name": ARM_NAMES.get(a, a),
+                "name": arm_name(evidence, a),
                 "strips": pictures.refinement_strips(run, a),
                 "frequency": pictures.frequency_tiles(run, a),
             }
@@ -82,7 +90,7 @@ def _evaluations(evidence: Evidence) -> list[tuple[str, str, int, str]]:
     counts: dict[tuple[str, str], tuple[int, set[str]]] = {}
     for item in evidence.items:
         if item.row.status == "measured":
-            key = (engine_name(item.row.arm, item.row.artefact), item.row.split)
+            key = (engine_name(evidence, item.row.arm, item.row.artefact), item.row.split)
             number, seeds = counts.get(key, (0, set()))
             counts[key] = (number + 1, seeds | ({str(item.row.seed)} if item.row.seed is not None else set()))
     return [(*key, number, ", ".join(sorted(seeds)) or "–") for key, (number, seeds) in counts.items()]
@@ -108,7 +116,7 @@ def _cue(evidence: Evidence) -> dict[str, Any]:
 
 def render(run: RunFolder) -> str:
     """The page as text."""
-    evidence = Evidence(run.rows)
+    evidence = Evidence(run.rows, trained=run.trained)
     verdicts = headline.gates(run, evidence)
     deployed = evidence.deployed
     differences = section_tables.difference_table(evidence)
@@ -132,7 +140,7 @@ def render(run: RunFolder) -> str:
         .get_template("template.html.j2")
         .render(
             run=run,
-            deployed=engine_name(*deployed) if deployed else None,
+            deployed=engine_name(evidence, *deployed) if deployed else None,
             gates=verdicts,
             verdict=headline.verdict_words(verdicts),
             figures=headline.headline_figures(evidence),
@@ -141,10 +149,15 @@ def render(run: RunFolder) -> str:
             robust=section_tables.robust_table(evidence, deployed=True),
             robust_others=section_tables.robust_table(evidence, deployed=False),
             robust_charts=curves.robust_charts(evidence),
+            corruption=corruptions.corruption_table(evidence),
+            corruption_details=corruptions.corruption_details(evidence),
+            corruption_charts=corruptions.corruption_chart(evidence),
             reasons=_reasons(evidence),
             road_charts=curves.road_charts(evidence),
             galleries=[pictures.gallery(run, arm) for arm in arms],
-            arm_names=ARM_NAMES,
+            arm_names={a: arm_name(evidence, a) for a in arms},
+            base=base_network(evidence),
+            scored=sorted({i.row.metric for i in evidence.items}),
             explainer_names=EXPLAINER_NAMES,
             refinement=_refinement(run, evidence),
             refined_differences=[

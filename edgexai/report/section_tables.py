@@ -8,10 +8,10 @@ from dataclasses import replace
 from edgexai.report.evidence import ARMS, BASELINES, EXPLAINERS, Detail, Evidence, Numbered
 from edgexai.report.tables import DASH, Line, Table, cell, lookup, words
 from edgexai.report.words import (
-    ARM_NAMES,
     ATTACK_NAMES,
     EXPLAINER_NAMES,
     SOURCE_NAMES,
+    against_name,
     base_metric,
     difference_words,
     engine_name,
@@ -39,7 +39,7 @@ def difference_table(evidence: Evidence, *, metrics: tuple[str, ...] = ()) -> Ta
         against = str(item.row.detail.get("against", "?"))
         lines.append(
             Line(
-                f"{engine_name(item.row.arm, item.row.artefact)} minus {ARM_NAMES.get(against, against)}",
+                f"{engine_name(evidence, item.row.arm, item.row.artefact)} minus {against_name(evidence, against)}",
                 item.row.arm,
                 [
                     words(metric_name(base) + (f" ({about})" if about else "")),
@@ -69,7 +69,7 @@ def robust_table(evidence: Evidence, *, deployed: bool | None = None) -> Table:
         attack = str(d.get("attack", "?"))
         lines.append(
             Line(
-                engine_name(item.row.arm, item.row.artefact),
+                engine_name(evidence, item.row.arm, item.row.artefact),
                 "int8" if item.row.artefact.startswith("int8") else item.row.arm,
                 [
                     words(ATTACK_NAMES.get(attack, attack) + (" (control)" if attack == "noise" else "")),
@@ -90,7 +90,7 @@ def explain_table(evidence: Evidence, *, arm: str, artefact: str) -> Table:
     """One line an explainer, baselines last."""
     metrics = (
         "saliency_gini", "saliency_top10_mass", "roi_share", "roi_area", "pointing_game", "road_gap", "road_lerf_gap",
-        "map_rank_correlation", "lime_r2",
+        "road_aopc", "relative_input_stability", "map_rank_correlation", "lime_r2",
     )  # fmt: skip
     seen = [m for m in metrics if _any_metric(evidence, m)]
     names = [*EXPLAINERS, *(n for m in seen for n in evidence.values(m, "explainer")), *BASELINES]
@@ -110,7 +110,7 @@ def explain_table(evidence: Evidence, *, arm: str, artefact: str) -> Table:
             key = "baseline" if name in BASELINES else arm
             suffix = " (baseline)" if name in BASELINES else ""
             lines.append(Line(EXPLAINER_NAMES.get(name, name) + suffix, key, cells))
-    return Table(engine_name(arm, artefact), ["Map", *(metric_name(m) for m in seen)], lines)
+    return Table(engine_name(evidence, arm, artefact), ["Map", *(metric_name(m) for m in seen)], lines)
 
 
 def deletion_table(evidence: Evidence, *, arm: str, artefact: str) -> Table:
@@ -126,7 +126,7 @@ def deletion_table(evidence: Evidence, *, arm: str, artefact: str) -> Table:
         key = "baseline" if name in BASELINES else arm
         lines.append(Line(EXPLAINER_NAMES.get(name, name), key, [words(substrate), *cells]))
     return Table(
-        f"Deletion and insertion: {engine_name(arm, artefact)}",
+        f"Deletion and insertion: {engine_name(evidence, arm, artefact)}",
         ["Map", "Substrate", *(metric_name(m) for m in metrics)],
         lines,
         "These follow the network's confidence. They must not rank networks; read them within this table only.",
@@ -166,7 +166,7 @@ def deployment_table(evidence: Evidence) -> Table:
             if any(c is not DASH for c in cells):
                 key = "int8" if artefact.startswith("int8") else arm
                 strong = (arm, artefact) == evidence.deployed
-                lines.append(Line(engine_name(arm, artefact), key, cells, strong=strong))
+                lines.append(Line(engine_name(evidence, arm, artefact), key, cells, strong=strong))
     return Table("Cost and parity", ["Artefact", *(c[0] for c in columns)], lines, "Latency is at batch 1.")
 
 
@@ -180,5 +180,5 @@ def cue_table(evidence: Evidence, splits: Sequence[str]) -> Table:
                 key = "int8" if artefact.startswith("int8") else arm
                 # The column already names the split.
                 cells = [replace(c, tags=tuple(t for t in c.tags if not t.endswith(" split"))) for c in cells]
-                lines.append(Line(engine_name(arm, artefact), key, cells))
+                lines.append(Line(engine_name(evidence, arm, artefact), key, cells))
     return Table("Accuracy with the planted cue", ["Network", *(f"Cue {s}" for s in splits)], lines)

@@ -10,7 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from edgexai.report.evidence import Detail, Evidence, Numbered
-from edgexai.report.words import EXPLAINER_NAMES, beside, engine_name, interval_text, metric_name, value_text
+from edgexai.report.words import (
+    EXPLAINER_NAMES,
+    base_network,
+    beside,
+    engine_name,
+    interval_text,
+    metric_name,
+    value_text,
+)
 from edgexai.types import Row
 
 
@@ -101,6 +109,8 @@ def path_columns(evidence: Evidence) -> list[tuple[str, str, Detail]]:
         ("Clean", "clean_acc", {}),
         (f"Robust (PGD {eps})" if eps else "Robust (PGD)", "robust_acc", {"attack": "pgd", "eps": eps or ""}),
     ]
+    if evidence.values("corruption_acc", "corruption"):
+        columns.append(("Corrupted, mean", "corruption_acc", {"corruption": "mean"}))
     for metric in ("saliency_gini", "road_gap", "roi_share"):
         name = evidence.main_explainer(metric)
         heading = metric_name(metric).replace("Saliency ", "")
@@ -118,7 +128,7 @@ def path_table(evidence: Evidence) -> Table:
     columns = path_columns(evidence)
     lines = [
         Line(
-            engine_name(arm, artefact),
+            engine_name(evidence, arm, artefact),
             "int8" if artefact.startswith("int8") else arm,
             [
                 cell(lookup(evidence, metric, arm=arm, artefact=artefact, detail=detail))
@@ -128,7 +138,7 @@ def path_table(evidence: Evidence) -> Table:
         )
         for arm, artefact in evidence.stages
     ]
-    return Table("From natural to deployed", ["Network", *(c[0] for c in columns)], lines)
+    return Table(f"From {base_network(evidence)} to deployed", ["Network", *(c[0] for c in columns)], lines)
 
 
 def summary_table(rows: Sequence[Row]) -> list[list[str]]:

@@ -10,8 +10,9 @@ from __future__ import annotations
 from edgexai.report.evidence import Evidence, Numbered
 from edgexai.types import Row
 
-ARM_NAMES = {
-    "natural": "natural",
+_BASE_NAMES = {"natural": "natural", "adversarial": "adversarially trained", "advprop": "AdvProp trained"}
+"""What the arm "natural", the one trained from scratch, is called, by the recipe's ``train.method``."""
+_ARM_NAMES = {
     "refined": "refined",
     "control": "control (random cells)",
     "pruned": "pruned",
@@ -35,6 +36,8 @@ EXPLAINER_NAMES = {
 ATTACK_NAMES = {
     "fgsm": "FGSM",
     "pgd": "PGD",
+    "apgd-ce": "APGD-CE",
+    "apgd-dlr": "APGD-DLR",
     "square": "Square",
     "noise": "Noise",
     "union": "Worst of all",
@@ -47,6 +50,7 @@ SOURCE_NAMES = {
 METRIC_NAMES = {
     "clean_acc": "Clean accuracy",
     "robust_acc": "Robust accuracy",
+    "corruption_acc": "Corruption accuracy",
     "saliency_gini": "Saliency Gini",
     "saliency_top10_mass": "Mass in top 10 %",
     "roi_share": "ROI share",
@@ -54,6 +58,8 @@ METRIC_NAMES = {
     "pointing_game": "Pointing game",
     "road_gap": "ROAD gap",
     "road_lerf_gap": "LeRF gap",
+    "road_aopc": "ROAD AOPC",
+    "relative_input_stability": "Relative input stability, log10",
     "road_acc": "ROAD accuracy",
     "map_rank_correlation": "Rank correlation with the twin",
     "lime_r2": "LIME fit R²",
@@ -71,8 +77,9 @@ METRIC_NAMES = {
 }
 _HIGHER_IS_BETTER = {
     **dict.fromkeys(("clean_acc", "robust_acc", "roi_share", "pointing_game", "road_gap", "road_lerf_gap"), True),
-    **dict.fromkeys(("agreement", "map_rank_correlation", "throughput"), True),
+    **dict.fromkeys(("agreement", "map_rank_correlation", "throughput", "corruption_acc"), True),
     **dict.fromkeys(("latency_ms", "macs", "parameters", "size_bytes", "logit_drift"), False),
+    "relative_input_stability": False,
 }
 
 
@@ -83,7 +90,7 @@ def base_metric(metric: str) -> str:
 
 def _is_difference(row: Row) -> bool:
     # A ROAD gap is itself a difference of two accuracies.
-    return base_metric(row.metric) != row.metric or row.metric in ("road_gap", "road_lerf_gap")
+    return base_metric(row.metric) != row.metric or row.metric in ("road_gap", "road_lerf_gap", "road_aopc")
 
 
 def metric_name(metric: str) -> str:
@@ -92,9 +99,28 @@ def metric_name(metric: str) -> str:
     return METRIC_NAMES.get(base, base) + (" difference" if base != metric else "")
 
 
-def engine_name(arm: str, artefact: str) -> str:
+def arm_name(evidence: Evidence, arm: str) -> str:
+    """An arm in words; the base arm is called after how it was trained, unknown arms keep their own name."""
+    if arm == "natural":
+        return _BASE_NAMES.get(evidence.trained, evidence.trained)
+    return _ARM_NAMES.get(arm, arm)
+
+
+def base_network(evidence: Evidence) -> str:
+    """The base arm within a sentence: "natural", or "the adversarially trained network"."""
+    name = arm_name(evidence, "natural")
+    return name if evidence.trained == "natural" else f"the {name} network"
+
+
+def engine_name(evidence: Evidence, arm: str, artefact: str) -> str:
     """For example "pruned · int8 engine (TensorRT flavour)"."""
-    return f"{ARM_NAMES.get(arm, arm)} · {ARTEFACT_NAMES.get(artefact, artefact)}"
+    return f"{arm_name(evidence, arm)} · {ARTEFACT_NAMES.get(artefact, artefact)}"
+
+
+def against_name(evidence: Evidence, against: str) -> str:
+    """What a difference is held against, in words: an arm, or an arm and its artefact ("natural fp32")."""
+    arm, space, artefact = against.partition(" ")
+    return arm_name(evidence, arm) + space + artefact if arm in (*_ARM_NAMES, "natural") else against
 
 
 def _significant(value: float, digits: int = 3) -> str:
@@ -125,7 +151,7 @@ def number(value: float, unit: str, *, difference: bool = False) -> str:
         text = _scaled(value, ((1e6, "MB"), (1e3, "kB"))) if abs(value) >= 1e3 else f"{value:.0f} B"
     elif unit == "count":
         text = _scaled(value, ((1e9, "G"), (1e6, "M"), (1e3, "k"))) if abs(value) >= 1e4 else f"{value:,.0f}"
-    elif unit == "unitless":
+    elif unit in ("unitless", "log10"):
         text = f"{value:.3f}"
     else:
         text = f"{_significant(value)} {unit}".rstrip()
@@ -184,21 +210,23 @@ def difference_words(item: Numbered, evidence: Evidence) -> str:
     if sign == 0:
         return "the interval does not exclude zero: no difference shown"
     against = str(row.detail.get("against", "the other"))
+    natural = base_network(evidence)
+    other = natural if against == "natural" else against_name(evidence, against)
     base = base_metric(row.metric)
     up = _HIGHER_IS_BETTER.get(base)
     size = "higher" if sign > 0 else "lower"
     if up is None:
-        return f"{size} than {against}; the interval excludes zero (neither direction is better in itself)"
+        return f"{size} than {other}; the interval excludes zero (neither direction is better in itself)"
     if (sign > 0) != up:
-        return f"worse ({size}) than {against}; the interval excludes zero"
+        return f"worse ({size}) than {other}; the interval excludes zero"
     if against == "control":
         return "better than the same budget with random cells; the interval excludes zero"
     if against != "natural" or row.arm not in ("refined", "pruned"):
-        return f"better ({size}) than {against}; the interval excludes zero"
+        return f"better ({size}) than {other}; the interval excludes zero"
     wanted = {**row.detail, "against": "control"}
     beside_it = evidence.find(row.metric, arm=row.arm, artefact=row.artefact, split=row.split, detail=wanted)
     if beside_it is None or beside_it.row.value is None:
-        return f"{size} than natural; the interval excludes zero, but no control stands beside it: not called a gain"
+        return f"{size} than {natural}; the interval excludes zero, but no control stands beside it: not called a gain"
     if _sign(beside_it.row) == sign:
-        return "a gain: better than natural and than the random-cells control; both intervals exclude zero"
-    return f"{size} than natural, but not shown to beat the random-cells control: not called a gain of the refinement"
+        return f"a gain: better than {natural} and than the random-cells control; both intervals exclude zero"
+    return f"{size} than {natural}, but not shown to beat the random-cells control: not called a gain of the refinement"

@@ -8,3 +8,6 @@ METHODS: dict[str, Entry] = {
     "advprop": Entry("edgexai.train.advprop:fit_advprop"),
     "lime": Entry("edgexai.train.lime_refined:refine"),
 }
+
+IN_PARALLEL = ("natural", "adversarial", "advprop", "lime")
+"""Methods whose loop takes a ``train.parallel.Team`` of several processes."""

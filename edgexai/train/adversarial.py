@@ -33,8 +33,11 @@ from edgexai.train.feed import Feed, epoch_seed
 from edgexai.train.frozen_statistics import frozen_statistics
 from edgexai.train.natural import NaturalSettings
 from edgexai.train.optimiser import one_cycle, set_lr, sgd
+from edgexai.train.parallel import ALONE, Team
 from edgexai.train.perturb import Adversary, perturb
 from edgexai.train.precision import autocast
+from edgexai.train.share import Share
+from edgexai.train.shared_layers import shared_layers
 from edgexai.train.validate import twin_accuracy
 from edgexai.train.watch import RobustWatch
 from edgexai.types import Progress, Split
@@ -70,12 +73,14 @@ def fit_adversarial(
     seed: int,
     work: Path,
     progress: Progress,
+    team: Team = ALONE,
 ) -> Mapping[str, float]:
     """Trains ``net`` in place and leaves it in eval mode, with the moving average of its weights.
 
     Args:
         val: decides on collapse and early stop.
         work: holds the checkpoint; a restart continues from it to bit-identical weights (same machine, same threads).
+        team: processes that train together; each holds the same network before and after.
 
     Returns:
         Validation accuracy, the best robust one seen, and the epoch (from 1) whose weights these are.
@@ -96,8 +101,10 @@ def fit_adversarial(
         strength=plain.augment_strength,
         seed=seed,
         device=device,
+        team=team,
     )
-    watch = RobustWatch(val, n=_VAL_IMAGES, eps=adversary.eps, norm=adversary.norm, seed=seed)
+    share = feed.share
+    watch = RobustWatch(val, n=_VAL_IMAGES, eps=adversary.eps, norm=adversary.norm, seed=seed, team=team)
     restored = load_checkpoint(work, net=net, optimiser=optimiser)
     first, kept, notes = restored or (0, {}, {**RobustWatch.NOTES, "epoch": 0.0})
     average = WeightAverage(net, decay=plain.weight_average)
@@ -112,18 +119,20 @@ def fit_adversarial(
         healthy = {k: v.clone() for k, v in average.state.items()}
         net.train()
         loss_sum.zero_()
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), shared_layers(net, share):
             torch.manual_seed(epoch_seed(seed + 1, epoch))  # dropout draws from the global generator
             for step, (raw, labels, _, generator) in enumerate(feed.epoch(epoch)):
                 set_lr(optimiser, one_cycle(epoch * len(feed) + step, total, plain.lr))
-                images = feed.augmented(raw, generator)
+                images, labels = feed.augmented(raw, generator), feed.mine(labels)
                 with mixed:
-                    loss = _loss(net, images, labels, generator, settings)
+                    loss = share.weighted(_loss(net, images, labels, generator, settings, share=share))
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
+                share.add_gradients(net)
                 optimiser.step()
                 average.update(net, epoch * len(feed) + step)
                 loss_sum += loss.detach()
+        loss_sum = share.sum(loss_sum)
         if not torch.isfinite(loss_sum):
             raise UserError("training diverged: the loss is not finite", next_step="lower train.lr")
         shown = average.network(net)
@@ -146,7 +155,13 @@ def fit_adversarial(
 
 
 def _loss(
-    net: Network, images: Tensor, labels: Tensor, generator: torch.Generator, settings: AdversarialSettings
+    net: Network,
+    images: Tensor,
+    labels: Tensor,
+    generator: torch.Generator,
+    settings: AdversarialSettings,
+    *,
+    share: Share | None = None,
 ) -> Tensor:
     """The loss of the module docstring for one batch."""
     smooth, alpha = settings.plain.label_smoothing, settings.adversarial_weight
@@ -159,6 +174,7 @@ def _loss(
                 images,
                 adversary=settings.adversary,
                 generator=generator,
+                share=share,
             )
         else:
             attacked = perturb(
@@ -166,6 +182,7 @@ def _loss(
                 images,
                 adversary=settings.adversary,
                 generator=generator,
+                share=share,
             )
     if not settings.trades and not settings.clean_weight:
         return F.cross_entropy(net(attacked), labels, label_smoothing=smooth)

@@ -26,8 +26,11 @@ from edgexai.train.checkpoint import load_checkpoint, save_checkpoint
 from edgexai.train.feed import Feed, epoch_seed
 from edgexai.train.natural import NaturalSettings
 from edgexai.train.optimiser import one_cycle, set_lr, sgd
+from edgexai.train.parallel import ALONE, Team
 from edgexai.train.perturb import Adversary, perturb
 from edgexai.train.precision import autocast
+from edgexai.train.share import Share
+from edgexai.train.shared_layers import shared_layers
 from edgexai.train.validate import twin_accuracy
 from edgexai.types import Progress, Split
 
@@ -58,11 +61,13 @@ def fit_advprop(
     seed: int,
     work: Path,
     progress: Progress,
+    team: Team = ALONE,
 ) -> Mapping[str, float]:
     """Trains ``net`` in place and leaves it in eval mode, with the moving average of its weights.
 
     Args:
         work: holds the checkpoint; a restart continues from it to bit-identical weights (same machine, same threads).
+        team: processes that train together; each holds the same network before and after.
 
     Returns:
         Validation accuracy.
@@ -74,7 +79,8 @@ def fit_advprop(
     plain = settings.plain
     net.to(memory_format=torch.channels_last)
     auxiliary = AuxiliaryNorms(net)
-    optimiser = sgd(nn.ModuleList([net, auxiliary]), weight_decay=plain.weight_decay)
+    both = nn.ModuleList([net, auxiliary])
+    optimiser = sgd(both, weight_decay=plain.weight_decay)
     device = str(net.mean.device)
     mixed = autocast(plain.precision, device=device)
     feed = Feed(
@@ -84,7 +90,9 @@ def fit_advprop(
         strength=plain.augment_strength,
         seed=seed,
         device=device,
+        team=team,
     )
+    share = feed.share
     first, kept, _ = load_checkpoint(work, net=net, optimiser=optimiser) or (0, {}, {})
     average = WeightAverage(net, decay=plain.weight_average)
     if kept:
@@ -95,18 +103,20 @@ def fit_advprop(
     for epoch in range(first, plain.epochs):
         net.train()
         loss_sum.zero_()
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), shared_layers(both, share):
             torch.manual_seed(epoch_seed(seed + 1, epoch))  # dropout draws from the global generator
             for step, (raw, labels, _, generator) in enumerate(feed.epoch(epoch)):
                 set_lr(optimiser, one_cycle(epoch * len(feed) + step, total, plain.lr))
-                images = feed.augmented(raw, generator)
+                images, labels = feed.augmented(raw, generator), feed.mine(labels)
                 with mixed:
-                    loss = _loss(net, auxiliary, images, labels, generator, settings)
+                    loss = share.weighted(_loss(net, auxiliary, images, labels, generator, settings, share=share))
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
+                share.add_gradients(both)
                 optimiser.step()
                 average.update(net, epoch * len(feed) + step)
                 loss_sum += loss.detach()
+        loss_sum = share.sum(loss_sum)
         if not torch.isfinite(loss_sum):
             raise UserError("training diverged: the loss is not finite", next_step="lower train.lr")
         scalars = {"loss": float(loss_sum) / len(feed), "val_acc": twin_accuracy(average.network(net), val)}
@@ -126,6 +136,8 @@ def _loss(
     labels: Tensor,
     generator: torch.Generator,
     settings: AdvPropSettings,
+    *,
+    share: Share | None = None,
 ) -> Tensor:
     """The loss of the module docstring for one batch."""
     smooth, alpha = settings.plain.label_smoothing, settings.adversarial_weight
@@ -135,6 +147,7 @@ def _loss(
             images,
             adversary=settings.adversary,
             generator=generator,
+            share=share,
         )
         hard = F.cross_entropy(net(attacked), labels, label_smoothing=smooth)
     clean = F.cross_entropy(net(images), labels, label_smoothing=smooth)

@@ -9,12 +9,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from edgexai.train.share import Share
+
 _ROTATION, _SCALE, _SHIFT, _SHEAR, _ASPECT, _PERSPECTIVE = 0.26, 0.15, 0.16, 0.10, 0.08, 0.06
 _CONTRAST, _BRIGHTNESS, _TINT = 0.5, 0.2, 0.1
 
 
 def augment_sign(
-    images: Tensor, generator: torch.Generator, *, strength: float = 1.0, marked: Tensor | None = None
+    images: Tensor,
+    generator: torch.Generator,
+    *,
+    strength: float = 1.0,
+    marked: Tensor | None = None,
+    share: Share | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """A randomly warped and re-lit copy.
 
@@ -23,12 +30,14 @@ def augment_sign(
         generator: CPU generator; all draws come from it.
         strength: scales every range; 0 changes nothing.
         marked: (N,1,H,W) float 0/1 map that moves with the pixels (nearest), e.g. flagged cells.
+        share: ``images`` are these rows of a batch that is drawn for as a whole; None = they are the batch.
 
     Returns:
         (N,3,H,W) in [0,1], channels_last; and the moved map, or None.
     """
     n, _, height, width = images.shape
-    draws = (torch.rand(n, 13, generator=generator) * 2 - 1).mul_(strength).to(images.device)
+    draws = (torch.rand(n if share is None else share.whole(n), 13, generator=generator) * 2 - 1).mul_(strength)
+    draws = (draws if share is None else share.mine(draws)).to(images.device)
     grid = _grid(draws[:, :8], height, width)
     warped = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
     moved = None

@@ -13,7 +13,11 @@ import torch
 from torch import Tensor
 
 from edgexai.train.augment import augment_sign
+from edgexai.train.augment_photo import augment_photo
+from edgexai.train.parallel import ALONE, Team
 from edgexai.types import Split
+
+_AUGMENT = {"sign": augment_sign, "flip_crop": augment_photo}
 
 
 def epoch_seed(seed: int, epoch: int) -> int:
@@ -28,15 +32,30 @@ class Feed:
     Args:
         split: images stay uint8 NHWC in memory; NHWC permuted is channels_last, so no copy is made for layout.
         batch_size: the last, smaller batch of an epoch is dropped (batch norm would see too few images).
-        augment: "sign" or "none".
-        strength: of the augmentation, see ``augment_sign``.
+        augment: "sign", "flip_crop" or "none".
+        strength: of the augmentation, see ``augment_sign`` and ``augment_photo``.
+        team: batches are whole in every process, and so are all draws; ``augmented`` and ``mine`` leave its share.
+
+    Attributes:
+        share: this process's rows of a batch.
     """
 
-    def __init__(self, split: Split, *, batch_size: int, augment: str, strength: float, seed: int, device: str) -> None:
+    def __init__(
+        self,
+        split: Split,
+        *,
+        batch_size: int,
+        augment: str,
+        strength: float,
+        seed: int,
+        device: str,
+        team: Team = ALONE,
+    ) -> None:
         self.images = torch.from_numpy(split.images).to(device)
         self.labels = torch.from_numpy(split.labels).to(device)
         self.batch_size, self.augment, self.seed = min(batch_size, len(split)), augment, seed
         self.strength = strength
+        self.share = team.share(self.batch_size)
 
     def __len__(self) -> int:
         return len(self.labels) // self.batch_size
@@ -55,15 +74,20 @@ class Feed:
             index = order[start : start + self.batch_size]
             yield self.gather(index), self.labels[index], index, generator
 
+    def mine(self, whole: Tensor) -> Tensor:
+        """This process's rows of what belongs to a whole batch, e.g. labels."""
+        return self.share.mine(whole)
+
     def augmented(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """The batch warped and re-lit, or as it is, by this feed's setting."""
-        if self.augment != "sign":
-            return images
-        return augment_sign(images, generator, strength=self.strength)[0]
+        """This process's rows of a whole batch, warped and re-lit, or as they are, by this feed's setting."""
+        if self.augment == "none":
+            return self.mine(images)
+        return _AUGMENT[self.augment](self.mine(images), generator, strength=self.strength, share=self.share)[0]
 
     def augmented_with(self, images: Tensor, marked: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """The same, and a (N,1,H,W) 0/1 map moved along with the pixels."""
-        if self.augment != "sign":
+        images, marked, share = self.mine(images), self.mine(marked), self.share
+        if self.augment == "none":
             return images, marked
-        warped, moved = augment_sign(images, generator, strength=self.strength, marked=marked)
+        warped, moved = _AUGMENT[self.augment](images, generator, strength=self.strength, marked=marked, share=share)
         return warped, marked if moved is None else moved

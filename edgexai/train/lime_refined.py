@@ -38,9 +38,13 @@ from edgexai.train.cells import cells_to_pixels, replace_cells
 from edgexai.train.checkpoint import load_checkpoint, save_checkpoint
 from edgexai.train.detect import DetectSettings, Flags, detect, random_cells, stratified
 from edgexai.train.feed import Feed, epoch_seed
-from edgexai.train.flag_file import read_flags, write_flags
+from edgexai.train.flag_file import flag_path, read_flags, write_flags
 from edgexai.train.optimiser import one_cycle, set_lr, sgd
+from edgexai.train.parallel import ALONE, Team
 from edgexai.train.perturb import Adversary
+from edgexai.train.precision import autocast
+from edgexai.train.share import Share
+from edgexai.train.shared_layers import shared_layers
 from edgexai.train.validate import twin_accuracy
 from edgexai.train.watch import RobustWatch
 from edgexai.types import Progress, Split
@@ -67,6 +71,7 @@ class RefineSettings:
     augment_strength: float = 1.0
     label_smoothing: float = 0.0
     weight_average: float = 0.0
+    precision: str = "fp32"
 
     @property
     def uses_cells(self) -> bool:
@@ -85,6 +90,7 @@ def refine(
     work: Path,
     progress: Progress,
     given: Sequence[Flags] = (),
+    team: Team = ALONE,
 ) -> list[Flags]:
     """Refines ``net`` in place and leaves it in eval mode.
 
@@ -92,15 +98,18 @@ def refine(
         detection: how to flag by LIME; None = the control arm or a fine-tuning, which takes its cells from ``given``.
         given: one ``Flags`` per round when ``detection`` is None; not read where ``settings.uses_cells`` is False.
         work: holds checkpoint and flags; a restart continues to bit-identical weights.
+        team: processes that train together; each holds the same network before and after.
 
     Returns:
         The flags of every round; none where ``settings.uses_cells`` is False.
 
     Raises:
         UserError: the loss became NaN or infinite.
+        MissingCapability: mixed precision without CUDA.
     """
     net.to(memory_format=torch.channels_last)
     device = str(net.mean.device)
+    autocast(settings.precision, device=device)  # refused here, before anything is explained
     optimiser = sgd(net, weight_decay=settings.weight_decay)
     feed = Feed(
         train,
@@ -109,8 +118,9 @@ def refine(
         strength=settings.augment_strength,
         seed=seed,
         device=device,
+        team=team,
     )
-    watch = RobustWatch(val, n=_VAL_IMAGES, eps=settings.eps, seed=seed)
+    watch = RobustWatch(val, n=_VAL_IMAGES, eps=settings.eps, seed=seed, team=team)
     rng = np.random.default_rng([seed, 4])
     panel = rng.permutation(stratified(train.labels, _PANEL, rng))[:_PANEL]  # shown round by round, so always explained
     restored = load_checkpoint(work, net=net, optimiser=optimiser)
@@ -127,7 +137,7 @@ def refine(
         if found is None and settings.uses_cells:
             if detection is None:
                 found = given[min(this_round, len(given) - 1)]  # a collapsed run flagged in fewer rounds
-            else:
+            elif team.leads:
                 found = detect(
                     average.network(net),
                     train,
@@ -137,10 +147,12 @@ def refine(
                     seed=epoch_seed(seed, 1000 + this_round),
                     tick=lambda done, total: progress({"what": "explain", "done": done, "total": total}),
                 )
-            write_flags(work, this_round, found)
-            flags[this_round] = found
+            if found is not None:
+                write_flags(work, this_round, found)
+            team.first_file(flag_path(work, this_round))  # the others wait for the explanations of the first
+            flags[this_round] = found = found if team.leads else read_flags(work, this_round)
         healthy = {k: v.clone() for k, v in average.state.items()}
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), shared_layers(net, feed.share):
             torch.manual_seed(epoch_seed(seed + 1, epoch))  # dropout draws from the global generator
             cells = found.cells if found else None
             loss = _epoch(net, feed, optimiser, average, cells, epoch, epochs, settings, notes)
@@ -179,6 +191,7 @@ def _epoch(
     """One pass over the training images; returns the mean loss."""
     net.train()
     device = net.mean.device
+    mixed = autocast(settings.precision, device=str(device))
     flagged = None if cells is None else torch.from_numpy(cells).to(device)
     loss_sum = torch.zeros((), device=device)
     for step, (raw, labels, index, generator) in enumerate(feed.epoch(epoch)):
@@ -193,12 +206,15 @@ def _epoch(
             images, marked = feed.augmented_with(raw, marked, generator)
         else:
             images = feed.augmented(raw, generator)
-        loss = _loss(net, images, labels, marked, generator, settings, notes)
+        with mixed:
+            loss = _loss(net, images, feed.mine(labels), marked, generator, settings, notes, share=feed.share)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        feed.share.add_gradients(net)
         optimiser.step()
         average.update(net, epoch * len(feed) + step)
         loss_sum += loss.detach()
+    loss_sum = feed.share.sum(loss_sum)
     if not torch.isfinite(loss_sum):
         raise UserError("refinement diverged: the loss is not finite", next_step="lower refine.lr")
     return float(loss_sum) / len(feed)
@@ -212,12 +228,18 @@ def _loss(
     generator: torch.Generator,
     settings: RefineSettings,
     notes: dict[str, float],
+    *,
+    share: Share | None = None,
 ) -> Tensor:
-    """The loss of the module docstring for one batch; without L_reg where ``marked`` (N,1,H,W) is None."""
+    """The loss of the module docstring for one batch; without L_reg where ``marked`` (N,1,H,W) is None.
+
+    With a share it is this process's part: the parts of all processes add up to the loss of the batch.
+    """
+    share = Share(0, 1, len(images)) if share is None else share
     alpha, adversary = settings.adversarial_weight, Adversary(settings.eps)
     if not alpha and marked is None:
-        return F.cross_entropy(net(images), labels, label_smoothing=settings.label_smoothing)
-    moved = images + adversary.start(images, generator) if alpha else images
+        return share.weighted(F.cross_entropy(net(images), labels, label_smoothing=settings.label_smoothing))
+    moved = images + adversary.start(images, generator, share=share) if alpha else images
     start = moved.clamp(0, 1).requires_grad_(True)
     # summed, not averaged: each image's gradient is then its own, whatever the batch size
     start_logits = net(start)
@@ -232,11 +254,14 @@ def _loss(
         loss = (task + alpha * F.cross_entropy(attacked_logits, labels, label_smoothing=smooth)) / (1 + alpha)
     else:
         task = loss = F.cross_entropy(start_logits, labels, label_smoothing=settings.label_smoothing)
+    loss = share.weighted(loss)
     if marked is not None:
         count = marked.sum((1, 2, 3))
         per_image = (gradient.square() * marked).sum((1, 2, 3)) / count.clamp(min=1)
-        penalty = per_image.sum() / (count > 0).sum().clamp(min=1)
-        if notes["lambda"] < 0 and float(penalty.detach()) > 0:
-            notes["lambda"] = settings.sensitivity_weight * float(task.detach()) / float(penalty.detach())
+        penalty = per_image.sum() / share.sum((count > 0).sum()).clamp(min=1)
+        if notes["lambda"] < 0:
+            whole_task, whole_penalty = share.sum(share.weighted(task.detach())), share.sum(penalty.detach())
+            if float(whole_penalty) > 0:
+                notes["lambda"] = settings.sensitivity_weight * float(whole_task) / float(whole_penalty)
         loss = loss + max(notes["lambda"], 0.0) * _PENALTY_EVERY * penalty
     return loss

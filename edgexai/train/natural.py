@@ -15,7 +15,9 @@ from edgexai.train.average import WeightAverage
 from edgexai.train.checkpoint import load_checkpoint, save_checkpoint
 from edgexai.train.feed import Feed, epoch_seed
 from edgexai.train.optimiser import one_cycle, set_lr, sgd
+from edgexai.train.parallel import ALONE, Team
 from edgexai.train.precision import autocast
+from edgexai.train.shared_layers import shared_layers
 from edgexai.train.validate import twin_accuracy
 from edgexai.types import Progress, Split
 
@@ -44,11 +46,13 @@ def fit_natural(
     seed: int,
     work: Path,
     progress: Progress,
+    team: Team = ALONE,
 ) -> Mapping[str, float]:
     """Trains ``net`` in place and leaves it in eval mode, with the moving average of its weights.
 
     Args:
         work: holds the checkpoint; a restart continues from it to bit-identical weights (same machine, same threads).
+        team: processes that train together; each holds the same network before and after.
 
     Returns:
         Final loss and validation accuracy.
@@ -68,7 +72,9 @@ def fit_natural(
         strength=settings.augment_strength,
         seed=seed,
         device=device,
+        team=team,
     )
+    share = feed.share
     restored = load_checkpoint(work, net=net, optimiser=optimiser)
     first, averaged, _ = restored if restored else (0, {}, {})
     average = WeightAverage(net, decay=settings.weight_average)
@@ -79,18 +85,21 @@ def fit_natural(
     for epoch in range(first, settings.epochs):
         net.train()
         loss_sum.zero_()
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), shared_layers(net, share):
             torch.manual_seed(epoch_seed(seed + 1, epoch))  # dropout draws from the global generator
             for step, (raw, labels, _, generator) in enumerate(feed.epoch(epoch)):
                 set_lr(optimiser, one_cycle(epoch * len(feed) + step, total, settings.lr))
-                images = feed.augmented(raw, generator)
+                images, labels = feed.augmented(raw, generator), feed.mine(labels)
                 with mixed:
                     loss = F.cross_entropy(net(images), labels, label_smoothing=settings.label_smoothing)
+                loss = share.weighted(loss)
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
+                share.add_gradients(net)
                 optimiser.step()
                 average.update(net, epoch * len(feed) + step)
                 loss_sum += loss.detach()
+        loss_sum = share.sum(loss_sum)
         mean_loss = float(loss_sum) / len(feed)
         if not torch.isfinite(loss_sum):
             raise UserError("training diverged: the loss is not finite", next_step="lower train.lr")

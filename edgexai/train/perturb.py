@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from edgexai.attack.ball import Norm, ascent, project
+from edgexai.train.share import Share
 
 _LONGEST = 1.25  # of eps, for the default step
 
@@ -44,14 +45,21 @@ class Adversary:
         """Of one step, in the unit of ``eps``."""
         return min(_LONGEST, 2.5 / self.steps) * self.eps if self.step is None else self.step
 
-    def start(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """A uniform draw from the ball around zero, like ``images`` (N,3,H,W); not yet cut to [0,1]."""
-        rows = images.permute(0, 2, 3, 1).shape
+    def start(self, images: Tensor, generator: torch.Generator, *, share: Share | None = None) -> Tensor:
+        """A uniform draw from the ball around zero, like ``images`` (N,3,H,W); not yet cut to [0,1].
+
+        Args:
+            images: what to start beside.
+            generator: CPU generator; all draws come from it.
+            share: ``images`` are these rows of a batch that is drawn for as a whole; None = they are the batch.
+        """
+        share = Share(0, 1, len(images)) if share is None else share
+        n, (height, width) = share.whole(len(images)), images.shape[2:]
         if self.norm == "linf":
-            draw = torch.rand(rows, generator=generator).to(images.device)
+            draw = share.mine(torch.rand(n, height, width, 3, generator=generator)).to(images.device)
             return (draw.permute(0, 3, 1, 2) * 2 - 1) * self.eps
-        draw = torch.randn(rows, generator=generator).to(images.device).permute(0, 3, 1, 2)
-        radius = torch.rand(len(images), 1, 1, 1, generator=generator).to(images.device)
+        draw = share.mine(torch.randn(n, height, width, 3, generator=generator)).to(images.device).permute(0, 3, 1, 2)
+        radius = share.mine(torch.rand(n, 1, 1, 1, generator=generator)).to(images.device)
         # a share r of the radius holds r ** (number of values) of the ball's volume
         return ascent(draw, norm="l2") * self.eps * radius ** (1 / images[0].numel())
 
@@ -67,7 +75,12 @@ class Adversary:
 
 
 def perturb(
-    objective: Callable[[Tensor], Tensor], images: Tensor, *, adversary: Adversary, generator: torch.Generator
+    objective: Callable[[Tensor], Tensor],
+    images: Tensor,
+    *,
+    adversary: Adversary,
+    generator: torch.Generator,
+    share: Share | None = None,
 ) -> Tensor:
     """Images changed so that ``objective`` grows.
 
@@ -75,11 +88,12 @@ def perturb(
         objective: (N,3,H,W) -> one number, *summed* over images, so that each gradient is its image's own.
         images: (N,3,H,W) in [0,1]; not modified.
         generator: CPU generator; the start is drawn from it.
+        share: ``images`` are these rows of a batch that is drawn for as a whole; None = they are the batch.
 
     Returns:
         (N,3,H,W), detached: the last iterate, in the ball and in [0,1].
     """
-    points = (images + adversary.start(images, generator)).clamp(0, 1)
+    points = (images + adversary.start(images, generator, share=share)).clamp(0, 1)
     for _ in range(adversary.steps):
         points = points.detach().requires_grad_(True)
         (gradient,) = torch.autograd.grad(objective(points), points)

@@ -14,6 +14,7 @@ import numpy as np
 
 from edgexai.attack.ball import Norm
 from edgexai.models.base import Network
+from edgexai.train.parallel import ALONE, Team
 from edgexai.train.validate import robust_accuracy
 from edgexai.types import Split
 
@@ -27,6 +28,7 @@ class RobustWatch:
         val: validation split, never the test split.
         n: images drawn from it once.
         eps, norm: of PGD, as ``train.perturb.Adversary`` has them.
+        team: its first process looks, and all take its word, so that they stop together.
 
     Attributes:
         NOTES: what ``look`` keeps, before the first epoch.
@@ -34,9 +36,9 @@ class RobustWatch:
 
     NOTES: ClassVar[Mapping[str, float]] = {"best": 0.0, "best_epoch": 0.0, "collapsed": 0.0}
 
-    def __init__(self, val: Split, *, n: int, eps: float, norm: Norm = "linf", seed: int) -> None:
+    def __init__(self, val: Split, *, n: int, eps: float, norm: Norm = "linf", seed: int, team: Team = ALONE) -> None:
         self._images = val.take(np.sort(np.random.default_rng([seed, 3]).permutation(len(val))[:n]))
-        self._eps, self._norm, self._seed = eps, norm, seed
+        self._eps, self._norm, self._seed, self._team = eps, norm, seed, team
 
     def look(self, net: Network, notes: dict[str, float], *, epoch: int) -> float:
         """Robust accuracy now; writes what follows from it into ``notes``, which a checkpoint keeps.
@@ -44,7 +46,10 @@ class RobustWatch:
         ``best`` is the best so far and ``best_epoch`` its epoch, counted from 1; ``collapsed`` is the epoch (from 1)
         that lost it, or 0.
         """
-        robust = robust_accuracy(net, self._images, eps=self._eps, norm=self._norm, steps=_STEPS, seed=self._seed)
+        robust = 0.0
+        if self._team.leads:
+            robust = robust_accuracy(net, self._images, eps=self._eps, norm=self._norm, steps=_STEPS, seed=self._seed)
+        robust = self._team.first_number(robust)
         if robust < _COLLAPSE * notes["best"]:
             notes["collapsed"] = float(epoch + 1)
         if robust > notes["best"]:

@@ -43,8 +43,14 @@ TINY = BenchSettings(
     large_batch=4,
     calibration_images=32,
     startup_runs=1,
+    attack_batches=2,
+    attack_steps=2,
+    detect_images=4,
+    detect_samples=64,
 )
-AIMS = {"epoch": 1, "data": 1, "lime": 2, "pruned": 2, "int8": 2, "startup": 1}
+AIMS = {"epoch": 1, "data": 1, "lime": 2, "pruned": 2, "int8": 2, "startup": 1, "adversarial": 3, "detect": 1}
+BY_THEMSELVES = ("lime", "memory", "target")
+"""Families with tests of their own."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -71,7 +77,7 @@ def sound(lines: list[Line]) -> None:
         assert line.n >= 1
 
 
-@pytest.mark.parametrize("family", [name for name in FAMILIES if name != "lime"])
+@pytest.mark.parametrize("family", [name for name in FAMILIES if name not in BY_THEMSELVES])
 def test_every_family_gives_finite_ratios(family: str, workshop: Workshop) -> None:
     lines = FAMILIES[family].load()(workshop)
     sound(lines)

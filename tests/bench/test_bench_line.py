@@ -62,7 +62,16 @@ def test_interleave_takes_turns_and_throws_the_warm_up_away() -> None:
 
 @pytest.mark.parametrize(
     ("aim", "value", "kept"),
-    [("<= 1.25", 1.25, True), ("<= 1.25", 1.2501, False), (">= 10", 10.0, True), (">= 10", 9.99, False)],
+    [
+        ("<= 1.25", 1.25, True),
+        ("<= 1.25", 1.2501, False),
+        (">= 10", 10.0, True),
+        (">= 10", 9.99, False),
+        ("1 +- 0.1", 0.91, True),
+        ("1 +- 0.1", 1.09, True),
+        ("1 +- 0.1", 0.89, False),
+        ("1 +- 0.1", 1.11, False),
+    ],
 )
 def test_aims(aim: str, value: float, kept: bool) -> None:
     assert holds(aim, value) is kept
@@ -70,6 +79,16 @@ def test_aims(aim: str, value: float, kept: bool) -> None:
     assert Line("x", "y", value, aim=aim, broken="torch was imported").verdict == "missed"
     with pytest.raises(UserError):
         holds("below 3", value)
+
+
+@pytest.mark.parametrize(
+    ("low", "value", "high", "close"),
+    [(0.95, 1.0, 1.05, False), (0.8, 1.0, 1.2, True), (1.2, 1.3, 1.4, False), (1.0, 1.15, 1.2, True)],
+)
+def test_an_aim_on_both_sides_is_in_doubt_where_the_interval_leaves_it(
+    low: float, value: float, high: float, close: bool
+) -> None:
+    assert Line("x", "y", value, low=low, high=high, aim="1 +- 0.1").close is close
 
 
 def test_table_shows_verdicts_skips_and_doubt() -> None:

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
+from edgexai.config.cards import read_card
 from edgexai.config.load import load_recipe
 from edgexai.config.recipe import Recipe
 from edgexai.config.source import recipe_title, shipped_recipes
 
 FAMILIES = ("natural", "adversarial", "advprop", "lime", "pruned", "pruned_lime")
-NAMES = [f"{family}_{data}" for family in FAMILIES for data in ("gtsrb", "signs")]
+DATA = ("gtsrb", "signs", "lisa17", "cifar10")
+NAMES = [f"{family}_{data}" for family in FAMILIES for data in DATA]
 NAMES += ["shortcut_lime_signs", "shortcut_lime_signs_blind", "quickstart"]
 # What may differ between the real and the rendered sibling, besides [data] and the title.
 TUNED = {"train.epochs", "train.lr", "refine.n_images", "refine.epochs", "refine.rounds", "refine.relevance"}
@@ -40,7 +42,7 @@ def _items(value: Any) -> list[tuple[str, Any]]:
 
 def test_exactly_these_ship() -> None:
     assert set(shipped_recipes()) == set(NAMES)
-    assert len(NAMES) == 15
+    assert len(NAMES) == 27
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -62,11 +64,11 @@ def test_the_name_says_which_tables_there_are(name: str) -> None:
     quick = name == "quickstart"
     assert (recipe.prune is not None) == ("pruned" in name or quick)
     assert (recipe.refine is not None) == ("lime" in name or quick)
-    expected = "gtsrb" if name.endswith("gtsrb") else "signs_shortcut" if "shortcut" in name else "signs"
+    expected = "signs_shortcut" if "shortcut" in name else "signs" if quick else name.rpartition("_")[2]
     assert recipe.data.name == expected
 
 
-@pytest.mark.parametrize("data", ["gtsrb", "signs"])
+@pytest.mark.parametrize("data", DATA)
 @pytest.mark.parametrize(
     ("bigger", "table", "smaller"),
     [
@@ -84,13 +86,34 @@ def test_taking_one_table_away_gives_the_sibling(data: str, bigger: str, table: 
     assert rest == content(f"{smaller}_{data}")
 
 
-@pytest.mark.parametrize("data", ["gtsrb", "signs"])
+@pytest.mark.parametrize("data", DATA)
 @pytest.mark.parametrize("method", ["adversarial", "advprop"])
 def test_training_methods_differ_in_their_table_alone(method: str, data: str) -> None:
     keys = differing(content(f"{method}_{data}"), content(f"natural_{data}"))
     assert "train.method" in keys
     assert {key.partition(".")[0] for key in keys} == {"train"}
     assert load_recipe(f"{method}_{data}").recipe.train.method == method
+
+
+@pytest.mark.parametrize("data", ["lisa17", "cifar10"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_data_set_has_the_same_path(family: str, data: str) -> None:
+    """What a family is does not depend on the data; only numbers, and what the data allow, differ."""
+    keys = differing(content(f"{family}_gtsrb"), content(f"{family}_{data}"))
+    others = {key for key in keys if key.partition(".")[0] in ("model", "engine", "measure")}
+    assert not others
+    fixed = {"train.method", "refine.method", "refine.control", "refine.replace", "prune.method", "prune.importance"}
+    assert not keys & (fixed | {"prune.macs_ratio", "train.eps", "refine.eps", "export.precision", "export.saliency"})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_recipe_flips_signs_or_asks_for_boxes_that_are_not_there(name: str) -> None:
+    recipe = load_recipe(name).recipe
+    card = read_card(recipe.data.name)
+    assert card.mirrored is not None
+    assert (recipe.train.augment == "flip_crop") == card.mirrored
+    if recipe.refine is not None and not card.boxes:
+        assert recipe.refine.relevance == "none"
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -119,7 +142,7 @@ def test_quickstart_is_pruned_lime_signs_with_smaller_numbers() -> None:
 
 def test_every_refinement_has_its_control() -> None:
     refined = [load_recipe(name).recipe.refine for name in NAMES if "lime" in name or name == "quickstart"]
-    assert len(refined) == 7
+    assert len(refined) == 11
     assert all(table is not None and table.control == "random_masks" for table in refined)
 
 

@@ -55,6 +55,11 @@ def test_road_uses_the_images_that_all_get_right() -> None:
     assert gaps["refined"].value == pytest.approx(((7 - 3) + (7 - 2)) / 2 / L)
     spread = one_row(rows, arm="natural", metric="road_lerf_gap", explainer="ig")
     assert spread.value == pytest.approx(((8 - 2) + (9 - 1)) / 2 / L)
+    lost = {arm: one_row(rows, arm=arm, metric="road_aopc", explainer="ig") for arm in ("natural", "refined")}
+    assert lost["natural"].value == pytest.approx(((L - 2) + (L - 1)) / 2 / L)
+    assert lost["refined"].value == pytest.approx(((L - 3) + (L - 2)) / 2 / L)
+    kept = [one_row(rows, arm="natural", metric="road_acc", order="morf", removed=k).value for k in LEVELS]
+    assert lost["natural"].value == pytest.approx(np.mean([1 - float(k or 0) for k in kept]))
     for row in rows:
         assert row.n == 2
         assert row.split == "absent"
@@ -78,7 +83,7 @@ def test_road_without_a_common_image_says_so() -> None:
         ],
         seed=0,
     )
-    assert {row.metric for row in rows} == {"road_gap", "road_lerf_gap"}
+    assert {row.metric for row in rows} == {"road_gap", "road_lerf_gap", "road_aopc"}
     for row in rows:
         assert (row.status, row.value, row.n) == ("skipped", None, 0)
         assert "every compared artefact" in row.reason
@@ -196,6 +201,8 @@ def test_the_deployed_engine_alone_is_judged() -> None:
         ("clean_acc", 0.5, False),
         ("agreement", 0.9, False),
     ]
+    on_val, _ = decide(rows, {"agreement": ">= 0.9"}, final_arm="pruned", validation=True)
+    assert on_val[0]["value"] == 1.0
     only_fp32 = [row("clean_acc", 0.95, 0.93, 0.97, artefact="fp32")]
     (verdict,), (said,) = decide(only_fp32, {"clean_acc": ">= 0.9"}, final_arm="pruned")
     assert verdict["passed"]

@@ -114,3 +114,13 @@ def test_flags_watch_apgd_as_they_watch_pgd(attack: str) -> None:
     assert raised(strong, row(0.3, "noise")) == {"noise_beats_attack"}
     assert raised(strong, row(0.3, "fgsm")) == {"one_step_beats_many"}
     assert raised(strong, row(0.4, attack, "2/255")) == {"robust_not_falling"}
+
+
+@pytest.mark.parametrize(("radius", "expected"), [(None, BIG), (SMALL, SMALL)])
+def test_square_takes_the_radius_it_is_given(radius: str | None, expected: str) -> None:
+    given, _ = probes((f"pgd@{BIG}",))
+    out = Replay()
+    who = Subject(predict, "natural", "fp32", "engine", "numpy")
+    words: dict[str, Any] = {"eps": (SMALL, BIG), "attacks": ("square",), "square_queries": 5, "square_n": 9}
+    replay_attacks(who, given, **words, square_eps=radius, seed=0, out=out)
+    assert [name for name in out.verdicts if "square" in name] == [f"robust/square@{expected}"]

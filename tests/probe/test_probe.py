@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,13 @@ from edgexai.attack.pgd import pgd
 from edgexai.engine.twin import Twin
 from edgexai.errors import UserError
 from edgexai.explain.cam import gradcam
+from edgexai.explain.gradient import vanilla_gradient
 from edgexai.explain.segment import grid
+from edgexai.explain.smooth import smoothgrad
 from edgexai.models.arch import Arch
 from edgexai.models.store import build, default_widths
 from edgexai.probe.make import make_probes, probe_index
+from edgexai.probe.noisy_copies import COPIES, NOISE, noisy_copies
 from edgexai.probe.probe_set import ProbeSet, read_probes, write_probes
 from edgexai.types import Split
 
@@ -47,6 +51,7 @@ def probes_of(net: Twin, data: Split, **changes: Any) -> ProbeSet:
         "pgd_steps": 3,
         "apgd_steps": 5,
         "apgd_n": 6,
+        "apgd_eps": tuple(EPS),
         "explainers": ("vg", "gradcam", "lime"),
         "lime_samples": 64,
         "fill": (0.5, 0.5, 0.5),
@@ -55,6 +60,12 @@ def probes_of(net: Twin, data: Split, **changes: Any) -> ProbeSet:
         **changes,
     }
     return make_probes(net.net, net, data, **words)
+
+
+def test_apgd_meets_its_own_radii_only() -> None:
+    found = probes_of(twin(), split(), attacks=("pgd", "apgd"), explainers=(), apgd_eps=("0.1",))
+    assert {name for name in found.attacked if name.startswith("apgd")} == {"apgd-ce@0.1", "apgd-dlr@0.1"}
+    assert {name for name in found.attacked if name.startswith("pgd")} == {f"pgd@{radius}" for radius in EPS}
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +186,65 @@ def test_apgd_is_two_attacks_on_the_first_images(probes: ProbeSet) -> None:
 
 def test_no_boxes_no_relevance() -> None:
     assert probes_of(twin(), split(boxes=False), attacks=(), explainers=("vg",)).relevance is None
+
+
+# Noisy copies
+
+
+def test_copies_are_images_with_bounded_noise() -> None:
+    images = split().as_float()[:6]
+    copies = noisy_copies(images, seed=0)
+    assert copies.shape == (COPIES, 6, 3, 32, 32)
+    assert copies.dtype == np.float32
+    levels = copies * 255
+    assert np.abs(levels - np.round(levels)).max() < 1e-4
+    added = copies - images
+    inside = copies < 1
+    assert added[inside].min() >= NOISE[0] - 0.5 / 255 - 1e-6
+    assert added.max() <= NOISE[1] + 0.5 / 255 + 1e-6
+    assert added[inside & (images < 0.7)].mean() == pytest.approx(sum(NOISE) / 2, abs=0.002)
+    assert np.array_equal(noisy_copies(images[2:4], seed=0), copies[:, 2:4])  # whatever the batch
+    assert not np.array_equal(noisy_copies(images, seed=1), copies)
+    assert len({copy.tobytes() for copy in copies}) == COPIES
+
+
+def test_stability_data_are_the_twins_on_its_copies() -> None:
+    net = twin()
+    found = probes_of(net, split(), explainers=("vg", "smoothgrad", "lime"), attacks=(), stability_n=3).noisy
+    assert found is not None
+    images = probes_of(net, split(), explainers=(), attacks=()).images[:3]
+    assert np.array_equal(found.images, noisy_copies(images, seed=0))
+    assert set(found.maps) == {"vg", "smoothgrad"}  # LIME is the engine's own
+    targets = net(images).argmax(1)
+    for p, copy in enumerate(found.images):
+        given = torch.from_numpy(copy), torch.from_numpy(targets)
+        assert np.allclose(found.maps["vg"][p], vanilla_gradient(net.net, *given).numpy(), atol=1e-6)
+        assert np.allclose(found.maps["smoothgrad"][p], smoothgrad(net.net, *given, seed=0).numpy(), atol=1e-6)
+        assert found.same_class[p].tolist() == (net(copy).argmax(1) == targets).tolist()
+
+
+def test_without_stability_the_files_are_as_before(tmp_path: Path) -> None:
+    for n, folder in ((0, tmp_path / "off"), (100, tmp_path / "on")):
+        found = probes_of(twin(), split(), stability_n=n, attacks=("fgsm",))
+        write_probes(found, folder)
+        again = read_probes(folder)
+        if n == 0:
+            assert found.noisy is again.noisy is None
+            continue
+        assert again.noisy is not None
+        assert found.noisy is not None
+        assert np.array_equal(again.noisy.images, found.noisy.images)
+        assert again.noisy.images.shape[1] == 7  # of the explained images, never more
+        assert np.array_equal(again.noisy.same_class, found.noisy.same_class)
+        assert {k: v.tobytes() for k, v in again.noisy.maps.items()} == {
+            k: v.tobytes() for k, v in found.noisy.maps.items()
+        }
+    off = {path.name for path in (tmp_path / "off").iterdir()}
+    on = {path.name for path in (tmp_path / "on").iterdir()}
+    assert on - off == {"noisy_images.npy", "noisy_same_class.npy", "noisy_maps_0.npy", "noisy_maps_1.npy"}
+    assert set(json.loads((tmp_path / "off" / "probes.json").read_text())["names"]) == {"attacked", "maps"}
+    for name in off - {"probes.json"}:
+        assert (tmp_path / "off" / name).read_bytes() == (tmp_path / "on" / name).read_bytes()
 
 
 # On disk

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -139,6 +140,26 @@ def test_latency_is_searched_until_it_is_met(wanted: float, steps: int) -> None:
     assert abs(measure(small) / wanted - 1) <= 0.1
     assert report.latency_ms == measure(small)
     assert len(asked) <= 10 * steps + 2
+
+
+def test_the_nearest_measured_stair_is_taken_not_the_first_within_the_tolerance() -> None:
+    """Against every stair there is: no other is nearer by more than a quarter of the tolerance."""
+    net = net_of((32,) * 8)
+
+    def measure(part: Network) -> float:
+        return 0.1 + macs(part) / macs(net)
+
+    coupling = Coupling(net)
+    scores = IMPORTANCES["l2"].load()(coupling, evidence=None, seed=0)
+    everything = [
+        measure(build(replace(net.arch, widths=widths), seed=0))
+        for widths in stairs(net.arch.widths, coupling.groups, scores, scope="per_layer", round_to=4)
+    ]
+    for wanted in (0.95, 0.8, 0.7, 0.55, 0.4, 0.3):
+        target = LatencyTarget(wanted, measure)
+        small, _ = prune_channels(net, importance="l2", latency=target, round_to=4, seed=0)
+        nearest = min(abs(took / wanted - 1) for took in everything)
+        assert abs(measure(small) / wanted - 1) <= max(nearest + 1e-9, 0.025)
 
 
 def test_latency_that_no_widths_have() -> None:

@@ -16,13 +16,16 @@ from torch import nn
 from edgexai.config.coherence import incoherences
 from edgexai.data import pack
 from edgexai.data.dataset import Dataset
+from edgexai.errors import MissingCapability
 from edgexai.models import store
 from edgexai.models.arch import Arch
 from edgexai.models.cost import macs, parameters
 from edgexai.recipe.job import Job
 from edgexai.recipe.plan import plan
 from edgexai.recipe.stages_network import prune
-from edgexai.recipe.stages_prune import _engine_ms
+from edgexai.recipe.stages_prune_latency import EngineLatency
+from edgexai.train.detect import Flags
+from edgexai.train.flag_file import write_flags
 from edgexai.types import Split
 
 SMALL: dict[str, Any] = {"prune.batch_size": 5, "prune.finetune_epochs": 1, "train.batch_size": 5, "train.epochs": 1}
@@ -50,7 +53,11 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def table(changes: Mapping[str, Any]) -> dict[str, Any]:
-    nodes = plan(loaded("pruned", {**SMALL, **changes}).recipe, data_digest="d", machine="m")
+    return prune_table("pruned", {**SMALL, **changes})
+
+
+def prune_table(recipe: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    nodes = plan(loaded(recipe, changes).recipe, data_digest="d", machine="m")
     return dict(next(node for node in nodes if node.stage == "prune").table)
 
 
@@ -130,10 +137,11 @@ def test_measured_latencies_are_remembered(inputs: dict[str, Path], tmp_path: Pa
     work = tmp_path / "work"
     work.mkdir()
     (work / "latencies.json").write_text(json.dumps({"8 8 8 8 8 8 8 8": 1.0}))
-    changes = {"prune.latency_ms": 1.05, "prune.round_to": 2, "prune.finetune_epochs": 0}
+    changes = {"prune.latency_ms": 1.02, "prune.round_to": 2, "prune.finetune_epochs": 0}
     net, summary = run(inputs, tmp_path, changes)
     assert net.arch.widths == (8,) * 8
-    assert (summary["latency_ms"], summary["latency_ms_wanted"]) == (1.0, 1.05)
+    assert (summary["latency_ms"], summary["latency_ms_wanted"]) == (1.0, 1.02)
+    assert table(changes)["search"] == 2
     assert table(changes)["engine"] == {"opset": 18, "saliency": "cam"}
 
 
@@ -142,14 +150,14 @@ def test_the_engine_is_as_fast_as_was_asked(inputs: dict[str, Path], tmp_path: P
     """Measured twice: in the search, and here again on the network that came out."""
     net = store.build(Arch("signnet", (64,) * 8, 5, 32, (0.5,) * 3, (0.25,) * 3), seed=0).eval()
     store.save(net, tmp_path / "wide")
-    measure = _engine_ms(tmp_path, {"opset": 18, "saliency": "cam"}, lambda _: None)
+    measure = EngineLatency(net, work=tmp_path, opset=18, saliency="cam", progress=lambda _: None)
     wanted = 0.5 * measure(net)
     changes = {"prune.latency_ms": wanted, "prune.round_to": 4, "prune.finetune_epochs": 0}
     small, summary = run({**inputs, "network": tmp_path / "wide"}, tmp_path / "run", changes)
     assert abs(summary["latency_ms"] / wanted - 1) <= 0.1
     assert macs(small) < macs(net)
-    (tmp_path / "latencies.json").unlink()
-    assert abs(measure(small) / wanted - 1) <= 0.35  # other work on this machine comes and goes
+    # again, in turn with the dense network, so that other work on this machine slows both
+    assert abs(measure(small) / wanted - 1) <= 0.15
 
 
 @pytest.mark.parametrize(
@@ -202,3 +210,47 @@ def test_later_keys_leave_the_keys_of_stored_results_alone() -> None:
     nodes = plan(loaded("pruned", {"prune.latency_ms": 1.0}).recipe, data_digest="d", machine="here")
     assert [n.extra for n in nodes if n.stage == "prune"] == ["here"]
     assert all(n.extra == "" for n in plan(loaded("pruned").recipe, data_digest="d", machine="m") if n.stage == "prune")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "changes"),
+    [
+        ("pruned", {"prune.round_to": 2}),
+        ("pruned", {"prune.round_to": 2, "train.method": "adversarial"}),
+        ("pruned", {"prune.method": "masked"}),
+        ("pruned_lime", {"prune.round_to": 2}),
+    ],
+)
+def test_mixed_precision_reaches_the_fine_tuning(
+    inputs: dict[str, Path], tmp_path: Path, recipe: str, changes: dict[str, Any]
+) -> None:
+    """It runs on CUDA only and is refused elsewhere, never downgraded: a fine-tuning here that has it refuses."""
+    flags = Flags(
+        np.arange(20),
+        np.zeros((20, 64), np.float32),
+        np.zeros((20, 64), np.bool_),
+        np.zeros((5, 64), np.float32),
+        np.zeros((20, 64), np.bool_),
+    )
+    for k in range(3):
+        write_flags(tmp_path, k, flags)
+
+    def start(precision: str) -> None:
+        loaded_table = prune_table(recipe, {**SMALL, **changes, "train.precision": precision})
+        found = {**inputs, "flags": tmp_path}
+        out, work = tmp_path / precision / "out", tmp_path / precision / "work"
+        out.mkdir(parents=True)
+        work.mkdir()
+        prune(Job("prune", "prune", "pruned", loaded_table, found, out, work, 0, "cpu", None, lambda _: None))
+
+    start("fp32")
+    with pytest.raises(MissingCapability, match="CUDA only"):
+        start("amp")
+
+
+def test_mixed_precision_is_in_the_keys_only_where_it_is_asked_for() -> None:
+    for stage in ("train", "refine", "prune"):
+        for precision, wanted in (("fp32", False), ("amp", True)):
+            changes = {"train.precision": precision}
+            nodes = plan(loaded("pruned_lime", changes).recipe, data_digest="d", machine="m")
+            assert all(("precision" in n.table) is wanted for n in nodes if n.stage == stage)

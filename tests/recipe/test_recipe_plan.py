@@ -133,6 +133,15 @@ LATE = {
         ({"measure.n": 20}, {"compare", *(n for n in ALL if n.startswith(("measure[", "probe[")))}),
         ({"measure.apgd_steps": 20, "measure.apgd_n": 7}, set()),  # without "apgd" among the attacks they say nothing
         ({"measure.attacks": ["apgd"]}, {"compare", *(n for n in ALL if n.startswith(("measure[", "probe[")))}),
+        ({"measure.corruption_n": 9, "measure.corruption_severities": [5]}, set()),  # nothing is corrupted
+        ({"measure.corruptions": ["fog"]}, {"compare", *(n for n in ALL if n.startswith("measure["))}),
+        ({"measure.stability_n": 9}, {"compare", *(n for n in ALL if n.startswith(("measure[", "probe[")))}),
+        ({"measure.strong_eps": "8/255"}, {"compare", *(n for n in ALL if n.startswith(("measure[", "probe[")))}),
+        ({"measure.split": "test"}, set()),
+        (
+            {"measure.split": "val"},
+            {"compare", *(n for n in ALL if n.startswith(("measure[", "probe[", "latency[")))},
+        ),
         ({"gate.clean_acc": ">= 0.9"}, {"compare"}),
     ],
 )

@@ -85,6 +85,41 @@ def test_two_at_once_build_once(tmp_path: Path) -> None:
     assert sorted(built) == [False, True]
 
 
+def test_who_waits_goes_on_when_the_entry_is_there_not_when_its_builders_run_ends(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    builder = start(home, "natural", sleep={"train": 3.0, "export": 60.0})
+    wait_for(lambda: "step train 0" in calls(home))
+    waiter = start(home, "bare")
+    code, out, err = finish(waiter)
+    assert builder.poll() is None  # still in its export, holding what it trained
+    builder.kill()
+    builder.communicate()
+    assert code == 0, err
+    assert "train: waiting for another run" in err
+    assert not json.loads(out)["nodes"]["train"][1]
+    assert calls(home).count("start train") == 1
+
+
+def test_who_waits_takes_over_from_a_killed_builder(tmp_path: Path) -> None:
+    """Three wait; one of them goes on at the checkpoint, the others reuse what it makes; no step is done twice."""
+    home = tmp_path / "home"
+    builder = start(home, "bare", sleep={"train": 3.0})
+    wait_for(lambda: "step train 0" in calls(home))
+    waiters = [start(home, "bare") for _ in range(3)]
+    wait_for(lambda: log_of(home).count('"waiting"') == 3)
+    builder.kill()
+    builder.communicate()
+    ended = [finish(process) for process in waiters]
+    assert [code for code, _, _ in ended] == [0, 0, 0], [err for _, _, err in ended]
+    assert sorted(json.loads(out)["nodes"]["train"][1] for _, out, _ in ended) == [False, False, True]
+    steps = [line for line in calls(home) if line.startswith("step train")]
+    assert steps == [f"step train {k}" for k in range(5)]
+
+
+def log_of(home: Path) -> str:
+    return "".join(path.read_text() for path in home.glob("runs/bare/*/log.jsonl"))
+
+
 def test_disk_that_fills_leaves_nothing_half_written(tmp_path: Path) -> None:
     """A file-size limit stands in for the disk: the write itself fails, in the middle of a file."""
 

@@ -13,6 +13,7 @@ from recipes_for_tests import loaded
 from tiny_stages import REGISTRY, REPORT, SOURCE
 
 from edgexai.errors import EXIT_GATE, GateFailed, UserError
+from edgexai.recipe.evaluations import EVALUATIONS
 from edgexai.recipe.run import RecipeGateFailed, RunResult, run_recipe
 from edgexai.recipe.status import recipe_status
 from edgexai.types import Row
@@ -73,6 +74,14 @@ def test_run_folder_holds_everything(runner: Runner) -> None:
     assert [e["node"] for e in log if e["what"] == "node-start"] == [n["name"] for n in lock["nodes"]]
     assert all("time" in e for e in log)
     assert log[-1]["what"] == "run-end"
+
+
+def test_only_looks_at_the_test_split_are_logged(runner: Runner) -> None:
+    runner.run("pruned_lime", {"measure.split": "val"})
+    assert not (runner.home / EVALUATIONS).exists()
+    runner.run("pruned_lime")
+    lines = [json.loads(line) for line in (runner.home / EVALUATIONS).read_text().splitlines()]
+    assert [line["arm"] for line in lines] == ["natural", "refined", "control", "pruned"]
 
 
 def test_rows_of_entries_when_nothing_compares(runner: Runner) -> None:

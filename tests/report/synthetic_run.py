@@ -49,8 +49,20 @@ def rows() -> list[Row]:
             for name in ("vg", "ig", "smoothgrad", "gradcam"):
                 add(arm, artefact, "saliency_gini", 0.6 + j(0.05), "unitless", 300, 0.012, detail={"explainer": name})
                 add(arm, artefact, "roi_share", 0.7 + j(0.05), "fraction", 300, 0.02, detail={"explainer": name})
+                add(arm, artefact, "relative_input_stability", -0.5 + j(0.2), "log10", 100, 0.1,
+                    detail={"explainer": name, "copies": 5})  # fmt: skip
             continue
-        for attack, hold in (("fgsm", 1.25), ("pgd", 1.0), ("square", 1.15), ("noise", 2.0)):
+        if artefact != "int8-x86":
+            for name, hard in (("gaussian_noise", 0.3), ("fog", 0.1), ("jpeg_compression", 0.05)):
+                for severity in (1, 3, 5):
+                    detail = {"corruption": name, "severity": severity}
+                    value = clean[arm] - hard * severity / 5 - (0.1 if arm == "natural" else 0.0) + j()
+                    add(arm, artefact, "corruption_acc", value, "fraction", 300, 0.03, detail=detail)
+            detail = {"corruption": "mean", "severity": "all"}
+            add(arm, artefact, "corruption_acc", clean[arm] - 0.1, "fraction", 300, 0.02, detail=detail)
+        for attack, hold in (
+            ("fgsm", 1.25), ("pgd", 1.0), ("apgd-ce", 0.95), ("apgd-dlr", 0.9), ("square", 1.15), ("noise", 2.0),
+        ):  # fmt: skip
             for eps, mild in (("2/255", 0.5), ("8/255", 0.0)):
                 value = clean[arm] if attack == "noise" else min(robust[arm] * hold, clean[arm])
                 value = value + mild * (clean[arm] - value) + j(0.005)
@@ -58,7 +70,7 @@ def rows() -> list[Row]:
                     value -= 0.02
                 detail = {"attack": attack, "eps": eps}
                 detail |= {"source": "black_box", "queries": 1000} if attack == "square" else {"source": "transfer"}
-                if attack == "pgd":
+                if "pgd" in attack:
                     detail["steps"] = 40
                 n = 300 if attack == "square" else 1000
                 flags = ("black_box_beats_white_box",) if (arm, attack, eps) == ("natural", "square", "8/255") else ()
@@ -73,6 +85,7 @@ def rows() -> list[Row]:
             add(arm, artefact, "pointing_game", 0.46 if base else 0.9, "fraction", 300, 0.03, detail=d)
             add(arm, artefact, "road_gap", 0.0 + j(0.01) if base else 0.2 + j(0.04), "fraction", 300, 0.02, detail=d)
             add(arm, artefact, "road_lerf_gap", 0.0 if base else 0.35, "fraction", 300, 0.02, detail=d)
+            add(arm, artefact, "road_aopc", 0.5 if base else 0.7 + j(0.02), "fraction", 300, 0.02, detail=d)
             add(arm, artefact, "deletion_auc", 0.3, "unitless", 300, 0.02, detail=d | {"substrate": "zero"})
             add(arm, artefact, "insertion_auc", 0.6, "unitless", 300, 0.02, detail=d | {"substrate": "blur"})
             if not base and artefact.startswith("int8"):
