@@ -45,3 +45,9 @@ class GateFailed(EdgexaiError):
     """A gate or a verification was decided against the artefact."""
 
     exit_code = EXIT_GATE
+
+
+class BoardUnreachable(EdgexaiError):
+    """The board does not answer, does not let us in, or was lost on the way."""
+
+    exit_code = EXIT_BOARD

@@ -105,7 +105,7 @@ class Row:
 
     Attributes:
         arm: which network: "natural", "refined", "control", "pruned".
-        artefact: "twin", "fp32", "int8-tensorrt" or "int8-x86": the file or network that ran.
+        artefact: "twin", "fp32", "fp16", "int8-tensorrt" or "int8-x86": the file or network that ran.
         subject: "engine" or "twin": never print one as the other.
         metric: e.g. "clean_acc", "robust_acc", "saliency_gini", "road_gap", "roi_share", "latency_ms".
         value: None exactly when status is not "measured".

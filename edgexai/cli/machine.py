@@ -22,8 +22,6 @@ _PLAIN = {
     "onnx": _AGAIN,
     "captum": _AGAIN,
     "torch-pruning": _AGAIN,
-    "tensorrt": "pip install 'edgexai[trt]', on a machine with an NVIDIA GPU; JetPack brings its own",
-    "tensorrt-rtx": "pip install tensorrt-rtx: NVIDIA's parser as a check of the ONNX, no GPU wanted",
     "lime": "pip install 'edgexai[reference]'",
     "scikit-image": "pip install 'edgexai[reference]'",
     "shap": "pip install 'edgexai[reference]'",
@@ -53,7 +51,8 @@ class Finding:
 def findings(*, data_root: Path | None) -> list[Finding]:
     """Everything edgexai can make use of, here or not, in a fixed order."""
     torch, cuda = _torch()
-    found = [torch, _onnxruntime(), *(_package(name, remedy) for name, remedy in _PLAIN.items()), cuda]
+    tensorrt = [_tensorrt(), _tensorrt_rtx()]
+    found = [torch, _onnxruntime(), *tensorrt, *(_package(name, remedy) for name, remedy in _PLAIN.items()), cuda]
     return [*found, *_data_sets(data_root), _home()]
 
 
@@ -76,6 +75,29 @@ def _onnxruntime() -> Finding:
         return Finding("onnxruntime", False, _first_line(error), _AGAIN)
     providers = [name.removesuffix("ExecutionProvider") for name in runtime.get_available_providers()]
     return Finding("onnxruntime", True, f"{runtime.__version__} ({', '.join(providers)})")
+
+
+def _tensorrt() -> Finding:
+    """Of JetPack or a workstation, with the GPU it needs."""
+    from edgexai.engine.cuda import open_cuda
+    from edgexai.engine.tensorrt_library import load_tensorrt
+
+    try:
+        gpu = open_cuda().gpu()  # before TensorRT is touched
+        library = load_tensorrt()
+    except EdgexaiError as error:
+        return Finding("tensorrt", False, error.what, error.next_step)
+    where = f"{gpu.name}, compute capability {gpu.compute_capability}, CUDA {gpu.cuda_runtime}"
+    return Finding("tensorrt", True, f"{library.__version__} on {where}; edgexai was not yet run on it by its tests")
+
+
+def _tensorrt_rtx() -> Finding:
+    """NVIDIA's parser as a check of the ONNX."""
+    remedy = "pip install tensorrt-rtx: NVIDIA's parser and builder as a check of the ONNX, no GPU wanted"
+    found = _package("tensorrt-rtx", remedy)
+    if not found.here:
+        return found
+    return Finding(found.name, True, f"{found.detail}: checks what a board may parse; its engines are never run")
 
 
 def _package(name: str, remedy: str) -> Finding:

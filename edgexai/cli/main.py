@@ -22,10 +22,15 @@ if TYPE_CHECKING:
 NOUNS = {
     "recipe": "Recipes: list, show, copy, check, run.",
     "data": "Data sets: list, fetch, check.",
+    "explain": "What a classifier looks at: heatmaps for a run or any ONNX file.",
     "measure": "Measure an ONNX engine on a data set's test split.",
     "study": "Many arms and seeds over one store: the tables of the sources, a verdict per claim.",
+    "bundle": "Pack what a run ended with, for a board.",
+    "verify": "Check a bundle: bytes, signature, golden vectors.",
     "report": "Make a run's report again from its rows.",
+    "flash": "A bundle onto a board over ssh: build, verify, measure, swap or roll back, rows back home.",
     "bench": "The speed claims, side by side with the peers.",
+    "lint": "Whether the board's TensorRT takes an ONNX file, node by node.",
     "doctor": "What this machine can do, what is missing, what would install it.",
 }
 

@@ -24,7 +24,9 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def measure(
-    engine: Annotated[str, typer.Argument(help="An ONNX file, or a recipe's name: the engine of its latest run.")],
+    engine: Annotated[
+        str, typer.Argument(help="An ONNX or TensorRT file, or a recipe's name: the engine of its latest run.")
+    ],
     data: Annotated[str, typer.Option("--data", help="Data set card, see: edgexai data ls.")],
     n: Annotated[
         int | None, typer.Option("--n", min=1, help="Images of each test split, drawn once; all when absent.")
@@ -39,14 +41,14 @@ def measure(
     from edgexai.config.recipe import DataTable
     from edgexai.data.corrupted import CorruptedSplits, corruption_of
     from edgexai.data.load import load
-    from edgexai.engine.onnx_runtime import OnnxRuntimeEngine
+    from edgexai.engine.open import open_engine
     from edgexai.measure.foreign import clean_rows
     from edgexai.recipe.evaluations import log_evaluation
 
     card = read_card(data)
     home = default_home()
     path = _engine_file(engine, home)
-    run = OnnxRuntimeEngine(path, device=device.value)
+    run = open_engine(path, device=device.value)
     arch = json.loads(run.metadata.get("edgexai.arch", "{}"))
     table = DataTable.model_validate({"name": data, "size": int(arch.get("size", 32))})
     found = load(table, seed=0, data_root=data_root)
@@ -96,10 +98,10 @@ def _index(total: int, n: int | None) -> NDArray[np.int64]:
 def _engine_file(name: str, home: Path) -> Path:
     from edgexai.cli.report import find_run
 
-    if name.endswith(".onnx"):
+    if name.endswith((".onnx", ".engine", ".plan")):
         return Path(name)
     folder = find_run(name, home) / "engine"
-    for artefact in ("int8-tensorrt", "fp32"):
+    for artefact in ("int8-tensorrt", "fp16", "fp32"):
         if (folder / f"{artefact}.onnx").is_file():
             return folder / f"{artefact}.onnx"
     raise UserError(f"{folder}: no engine there", next_step=f"edgexai recipe run {name}")

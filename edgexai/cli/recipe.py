@@ -106,6 +106,9 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run; compute and write nothing.")] = False,
     until: Annotated[str | None, typer.Option(help="Stop after this stage.")] = None,
     start: Annotated[str | None, typer.Option("--from", help="Recompute this stage and all after it.")] = None,
+    bundle: Annotated[
+        Path | None, typer.Option("--bundle", help="End with the bundle for a board, in this file.")
+    ] = None,
     device: DeviceOption = Device.CPU,
     data_root: DataRootOption = None,
 ) -> None:
@@ -115,6 +118,8 @@ def run(
     from edgexai.recipe.crew import crew
     from edgexai.recipe.run import RecipeGateFailed, run_recipe
 
+    if bundle is not None and not bundle.parent.is_dir():
+        raise UserError(f"--bundle {bundle}: no such folder", next_step=f"mkdir -p {bundle.parent}")
     loaded = load_recipe(name, overrides or [])
     try:
         with nullcontext() if dry_run else crew(loaded.recipe, device=device.value) as helped:
@@ -137,6 +142,11 @@ def run(
         raise
     if not dry_run:
         _ended(folder)
+        if bundle is not None:
+            from edgexai.recipe.bundle import bundle_run
+
+            bundle_run(folder, bundle, home=default_home())
+            print(f"bundle: {bundle}")
 
 
 @app.command()

@@ -60,7 +60,7 @@ def incoherences(recipe: Recipe) -> list[str]:
         else f'"{model.name}" has no linear head after global average pooling (those have: {", ".join(_POOLED_HEAD)})'
     )
     if recipe.export and recipe.export.saliency == "cam" and not pooled:
-        faults.append(f'export.saliency = "cam": {why}; write saliency = "none"')
+        faults.append(f'export.saliency = "cam": {why}; write saliency = "gradient", or "none"')
     if recipe.measure and "cam" in recipe.measure.explainers and not pooled:
         faults.append(f'measure.explainers has "cam": {why}; take it off the list')
     if recipe.measure and "gradcam" in recipe.measure.explainers and _hidden(recipe):
@@ -82,6 +82,11 @@ def _pruning(recipe: Recipe, *, places: bool, cam: str) -> list[str]:
     if prune is None:
         return []
     faults: list[str] = []
+    if prune.latency_ms is not None and recipe.engine is not None and recipe.engine.runtime != "onnxruntime":
+        faults.append(
+            "prune.latency_ms: candidates are timed in ONNX Runtime, which says nothing about engine.runtime = "
+            f'"{recipe.engine.runtime}"; prune to macs_ratio instead'
+        )
     if recipe.model.name == "own" and prune.method == "channel":
         faults.append(
             'prune.method = "channel": a network of your own has no widths that edgexai could narrow; '

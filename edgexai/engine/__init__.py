@@ -2,4 +2,7 @@
 
 from edgexai.registry import Entry
 
-RUNTIMES: dict[str, Entry] = {"onnxruntime": Entry("edgexai.engine.onnx_runtime:OnnxRuntimeEngine")}
+RUNTIMES: dict[str, Entry] = {
+    "onnxruntime": Entry("edgexai.engine.onnx_runtime:OnnxRuntimeEngine"),
+    "tensorrt": Entry("edgexai.engine.tensorrt_start:start_tensorrt"),
+}

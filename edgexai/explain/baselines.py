@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgexai.errors import UserError
-from edgexai.types import Maps
+from edgexai.errors import ShapeError, UserError
+from edgexai.types import Images, Maps
 
 
 def random_map(n: int, size: int, seed: int) -> Maps:
@@ -47,6 +47,31 @@ def centre_gaussian(n: int, size: int) -> Maps:
     offset = (np.arange(size) + 0.5 - size / 2) / (size / 4)
     bell = np.exp(-0.5 * offset**2)
     return np.tile(np.outer(bell, bell).astype(np.float32), (n, 1, 1))
+
+
+def edge_map(images: Images) -> Maps:
+    """Strength of the edges: length of the Sobel gradient of the grey image (Rec. 601 weights), edges reflected.
+
+    A method whose maps look like this one's may show the picture, not the network (Adebayo et al., 2018).
+
+    Args:
+        images: float32 (N,3,H,W); not modified.
+
+    Returns:
+        float32 (N,H,W) >= 0.
+
+    Raises:
+        ShapeError: images are not (N,3,H,W).
+    """
+    if images.ndim != 4 or images.shape[1] != 3:
+        raise ShapeError(f"images: {images.shape}; wanted (N,3,H,W)")
+    grey = np.einsum("nchw,c->nhw", images.astype(np.float64), [0.299, 0.587, 0.114])
+    wide = np.pad(grey, ((0, 0), (1, 1), (1, 1)), mode="symmetric")
+    down, across = wide[:, 2:] - wide[:, :-2], wide[:, :, 2:] - wide[:, :, :-2]
+    y = (down[:, :, :-2] + 2 * down[:, :, 1:-1] + down[:, :, 2:]) / 8
+    x = (across[:, :-2] + 2 * across[:, 1:-1] + across[:, 2:]) / 8
+    strength: Maps = np.hypot(x, y).astype(np.float32)
+    return strength
 
 
 def _check(n: int, size: int) -> None:

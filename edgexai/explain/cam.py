@@ -8,6 +8,8 @@ Grad-CAM of the last feature map is CAM divided by its number of places h*w.
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+
 import torch
 from captum.attr import LayerGradCam
 from torch import nn
@@ -23,18 +25,20 @@ def gradcam(
     targets: torch.Tensor,
     *,
     seed: int = 0,
-    layer: nn.Module | None = None,
+    layer: nn.Module | str | None = None,
     batch_size: int = 128,
 ) -> torch.Tensor:
     """Grad-CAM at ``layer``.
 
     Args:
-        model: images -> logits (N,K), in eval mode, with ``features(images)`` unless ``layer`` is given; neither its
-            parameters nor their ``.grad`` are touched, and no hook stays.
+        model: images -> logits (N,K), in eval mode; neither its parameters nor their ``.grad`` are touched, and no
+            hook stays.
         images: float (N,3,H,W) in [0,1]; not modified.
         targets: int64 (N,).
         seed: unused: nothing is drawn.
-        layer: a submodule with output (N,C,h,w); the one that makes ``model.features``' output when None.
+        layer: a submodule with output (N,C,h,w), or its name as in ``model.named_modules()``. When None, the one that
+            makes ``model.features``' output; of a network without features, the outermost module that makes the last
+            map of more than one place.
         batch_size: images per pass.
 
     Returns:
@@ -45,7 +49,7 @@ def gradcam(
         UserError: training mode, a target that is no class, or a layer that cannot be used.
     """
     check_gradient_inputs(model, images, targets, batch_size=batch_size)
-    explainer = LayerGradCam(model, layer if layer is not None else _last_layer(model, images[:1]))
+    explainer = LayerGradCam(model, _layer(model, images[:1], layer))
     maps = []
     for start in range(0, len(images), batch_size):
         chunk = images[start : start + batch_size].detach().clone().requires_grad_(True)
@@ -107,27 +111,52 @@ def _enlarge(small: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
     return interpolate(small, size=(height, width), mode="bilinear", align_corners=False)[:, 0]
 
 
+def _layer(model: nn.Module, image: torch.Tensor, layer: nn.Module | str | None) -> nn.Module:
+    """The submodule that is meant."""
+    if isinstance(layer, nn.Module):
+        return layer
+    if layer is None:
+        return _last_layer(model, image)
+    named: dict[str, nn.Module] = dict(model.named_modules())
+    if layer not in named or not layer:
+        near = get_close_matches(layer, named, n=3)
+        raise UserError(
+            f'gradcam: the network has no layer "{layer}"' + (f"; near: {', '.join(near)}" if near else ""),
+            next_step="take a name of model.named_modules()",
+        )
+    return named[layer]
+
+
 def _last_layer(model: nn.Module, image: torch.Tensor) -> nn.Module:
     """The submodule whose output is what ``model.features`` returns; ``features`` may be a module or a method."""
     features = getattr(model, "features", None)
     if isinstance(features, nn.Module):
         return features
-    if not callable(features):
-        raise UserError("gradcam: the network has no features", next_step="give layer=, a submodule of the network")
     outputs: list[tuple[nn.Module, object]] = []
 
     def note(module: nn.Module, _args: object, output: object) -> None:
-        outputs.append((module, output))
+        if module is not model:
+            outputs.append((module, output))
 
     hooks = [module.register_forward_hook(note) for module in model.modules()]
     try:
         with torch.no_grad():
-            result = features(image.detach())
+            result = (features if callable(features) else model)(image.detach())
     finally:
         for hook in hooks:
             hook.remove()
+    if not callable(features):
+        maps = [out for _, out in outputs if isinstance(out, torch.Tensor) and out.ndim == 4 and out[0, 0].numel() > 1]
+        if not maps:
+            raise UserError(
+                "gradcam: the network has no features, and none of its modules makes a map of more than one place",
+                next_step="take a method that needs none, such as ig or rise",
+            )
+        result = maps[-1]
+    # A module called twice (one ReLU for a whole block) would mix two maps.
+    calls = [module for module, _ in outputs]
     for module, output in reversed(outputs):
-        if output is result:
+        if output is result and calls.count(module) == 1:
             return module
     raise UserError(
         "gradcam: what model.features returns is not the output of any submodule",

@@ -1,57 +1,30 @@
 """LIME for images on any ``Predict``: the engine itself is explained, with forward passes only.
 
 Source: Ribeiro et al., KDD 2016 (arXiv 1602.04938); conventions of the ``lime`` package, with which it agrees for the
-same masks. Differs: many images in one go, the masks drawn once for all of them, no feature pre-selection (every
-segment keeps its coefficient), the seed fixes everything. Runs on NumPy alone.
+same masks. Differs: many images in one go, the masks drawn once for all of them, no feature pre-selection unless asked
+for (every segment keeps its coefficient), the seed fixes everything. Runs on NumPy alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import combinations
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgexai.errors import ShapeError, UserError
-from edgexai.explain.perturb import Fill, Score, masked_scores
-from edgexai.explain.surrogate import Design, draw_masks, kernel_weights, lime_coefficients
-from edgexai.types import Images, Labels, Maps, Predict, Segments
+from edgexai.explain.fill import Fill
+from edgexai.explain.layouts import segment_groups
+from edgexai.explain.lime_auto import lime_until_stable
+from edgexai.explain.lime_fit import Kernel, LimeOptions, explain_once
+from edgexai.explain.lime_result import LimeResult, LimeStability, compare_runs
+from edgexai.explain.score import Score, check_predict_inputs
+from edgexai.explain.surrogate import Design, lime_coefficients
+from edgexai.types import Images, Labels, Predict, Segments
 
 __all__ = ["LimeResult", "LimeStability", "lime", "lime_coefficients", "lime_repeats", "lime_stability"]
-
-
-@dataclass(frozen=True)
-class LimeResult:
-    """Explanations of N images.
-
-    Attributes:
-        coefficients: float64 (N,S), score per segment shown; NaN beyond an image's own segments.
-        maps: float32 (N,H,W), each pixel its segment's coefficient.
-        r2: float64 (N,), weighted fit of the surrogate; NaN where the score never changes.
-        n_segments: int64 (N,), each image's own S.
-    """
-
-    coefficients: NDArray[np.float64]
-    maps: Maps
-    r2: NDArray[np.float64]
-    n_segments: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class LimeStability:
-    """How far explanations of one image by several seeds agree.
-
-    Attributes:
-        jaccard: float64 (N,), mean over pairs of seeds of the overlap of the top-k segments by |coefficient|.
-        sign_agreement: float64 (N,), mean over pairs of seeds of the share of segments with the same sign.
-        std: float64 (N,S), standard deviation (n - 1) of each coefficient over the seeds.
-    """
-
-    jaccard: NDArray[np.float64]
-    sign_agreement: NDArray[np.float64]
-    std: NDArray[np.float64]
 
 
 def lime(
@@ -60,7 +33,7 @@ def lime(
     targets: Labels,
     *,
     segments: Segments,
-    n_samples: int,
+    n_samples: int | Literal["auto"],
     seed: int,
     fill: Fill = "segment_mean",
     ridge: float = 1.0,
@@ -68,6 +41,12 @@ def lime(
     design: Design = "uniform",
     score: Score = "probability",
     batch_size: int = 256,
+    kernel: Kernel = "cosine",
+    n_features: int | None = None,
+    stability_seeds: int = 0,
+    top_k: int = 8,
+    agreement: float = 0.8,
+    max_samples: int = 16384,
 ) -> LimeResult:
     """Explains one class of each image.
 
@@ -78,14 +57,22 @@ def lime(
         images: float32 (N,3,H,W) in [0,1], N >= 1; not modified.
         targets: int64 (N,): the class to explain.
         segments: int32 (H,W) for all images, or (N,H,W); 0..S-1 without gaps.
-        n_samples: masks per image, the first of them all on; at least S, better 4 S.
+        n_samples: masks per image, the first of them all on; at least S, better 4 S. "auto": doubled for each image
+            until two halves of the masks agree on the top segments (see ``lime_auto``).
         seed: of the masks.
-        fill: colour of hidden segments: "segment_mean", "mean" (of the image), "black", or (r, g, b) in [0,1].
+        fill: colour of hidden segments: "segment_mean", "mean" (of the image), "black", "p20", "blur", or (r, g, b)
+            in [0,1].
         ridge: penalty of the surrogate.
-        kernel_width: of the weights, in cosine distance.
-        design: "uniform", or "antithetic" (masks in opposite pairs).
+        kernel_width: of the weights, in the kernel's distance.
+        design: "uniform", "antithetic" (masks in opposite pairs) or "glime" (drawn from the kernel).
         score: "probability" (softmax of the target) or "logit".
         batch_size: perturbed images per call of ``predict``, at most.
+        kernel: "cosine" distance of the masks, or root mean square distance of the "image" in pixels of [0,1].
+        n_features: keep that many segments per image and fit on them alone, as the ``lime`` package does; all if None.
+        stability_seeds: explain so many times in all (2 or more) and tell how far the explanations agree; the first
+            one is what is returned. 0: only "auto" tells it.
+        top_k: segments that count as the explanation in stability and "auto".
+        agreement, max_samples: of "auto": the overlap (Jaccard) that is enough, and the masks per image at most.
 
     Returns:
         The ``LimeResult``.
@@ -94,34 +81,36 @@ def lime(
         ShapeError: wrong shapes or types, or segment numbers with gaps.
         UserError: too few samples, a target that is no class, an unknown option.
     """
-    images, targets = _checked(images, targets, segments, score=score, batch_size=batch_size)
-    shared = segments.ndim == 2
-    n_segments = _count_segments(segments)
-    counts = np.full(len(images), n_segments[0]) if shared else n_segments
-    coefficients = np.full((len(images), int(counts.max())), np.nan)
-    r2 = np.empty(len(images))
-    maps = np.empty((len(images), *images.shape[2:]), dtype=np.float32)
-    for count in np.unique(counts).tolist():
-        masks = draw_masks(n_samples, count, seed=seed, design=design)
-        weights = kernel_weights(masks, kernel_width=kernel_width)
-        members = np.flatnonzero(counts == count)
-        for part in [members] if shared else members[:, None]:
-            own = segments if shared else segments[part[0]]
-            scores = masked_scores(
-                predict,
-                images if shared else images[part],
-                targets[part],
-                segments=own,
-                masks=masks,
-                fill=fill,
-                score=score,
-                batch_size=batch_size,
-            )
-            fit = lime_coefficients(masks, scores, weights, ridge)
-            coefficients[part, :count] = fit.coefficients
-            r2[part] = fit.r2
-            maps[part] = fit.coefficients.astype(np.float32)[:, own]
-    return LimeResult(coefficients, maps, r2, counts.astype(np.int64))
+    images, targets = check_predict_inputs(images, targets, score=score, batch_size=batch_size)
+    groups = segment_groups(images, segments)
+    options = LimeOptions(fill, ridge, kernel, kernel_width, design, score, n_features, batch_size)
+    if stability_seeds < 0 or stability_seeds == 1:
+        raise UserError(f"stability_seeds = {stability_seeds}; allowed: 0, or 2 and more")
+    if top_k < 1:
+        raise UserError(f"top_k = {top_k}; must be at least 1")
+    if n_samples == "auto":
+        if stability_seeds:
+            raise UserError('n_samples = "auto" tells its stability by itself; leave stability_seeds out')
+        return lime_until_stable(
+            predict,
+            images,
+            targets,
+            groups=groups,
+            seed=seed,
+            options=options,
+            top_k=top_k,
+            agreement=agreement,
+            max_samples=max_samples,
+        )
+    seeds = [seed, *np.random.SeedSequence(seed).generate_state(max(stability_seeds - 1, 0)).tolist()]
+    runs = [
+        explain_once(predict, images, targets, groups=groups, n_samples=n_samples, seed=s, options=options)
+        for s in seeds
+    ]
+    if not stability_seeds:
+        return runs[0]
+    agreed = compare_runs(np.stack([r.coefficients for r in runs]), np.stack([r.r2 for r in runs]), top_k=top_k)
+    return replace(runs[0], stability=agreed, forwards=sum(r.forwards for r in runs))
 
 
 def lime_repeats(
@@ -160,24 +149,16 @@ def lime_repeats(
         raise ShapeError(f"segments: {segments.shape}; repeats need one (H,W) for all images")
     if repeats < 1:
         raise UserError(f"repeats = {repeats}; must be at least 1")
-    images, targets = _checked(images, targets, segments, score=score, batch_size=batch_size)
-    n_segments = int(_count_segments(segments)[0])
-    coefficients = np.empty((repeats, len(images), n_segments))
-    for r, state in enumerate(np.random.SeedSequence(seed).generate_state(repeats).tolist()):
-        masks = draw_masks(n_samples, n_segments, seed=state, design=design)
-        scores = masked_scores(
-            predict,
-            images,
-            targets,
-            segments=segments,
-            masks=masks,
-            fill=fill,
-            score=score,
-            batch_size=batch_size,
-        )
-        weights = kernel_weights(masks, kernel_width=kernel_width)
-        coefficients[r] = lime_coefficients(masks, scores, weights, ridge).coefficients
-    return coefficients
+    images, targets = check_predict_inputs(images, targets, score=score, batch_size=batch_size)
+    groups = segment_groups(images, segments)
+    options = LimeOptions(
+        fill=fill, ridge=ridge, kernel_width=kernel_width, design=design, score=score, batch_size=batch_size
+    )
+    runs = [
+        explain_once(predict, images, targets, groups=groups, n_samples=n_samples, seed=state, options=options)
+        for state in np.random.SeedSequence(seed).generate_state(repeats).tolist()
+    ]
+    return np.stack([run.coefficients for run in runs])
 
 
 def lime_stability(
@@ -213,69 +194,16 @@ def lime_stability(
     """
     if len(set(seeds)) < 2 or len(set(seeds)) < len(seeds):
         raise UserError(f"seeds = {list(seeds)}; two or more are needed, all different")
+    images, targets = check_predict_inputs(images, targets, score=score, batch_size=batch_size)
+    groups = segment_groups(images, segments)
+    options = LimeOptions(
+        fill=fill, ridge=ridge, kernel_width=kernel_width, design=design, score=score, batch_size=batch_size
+    )
+    least = min(group.count for group in groups)
+    if not 1 <= top_k < least:
+        raise UserError(f"top_k = {top_k}; allowed: 1 to {least - 1}, one less than the segments")
     runs = [
-        lime(
-            predict,
-            images,
-            targets,
-            segments=segments,
-            n_samples=n_samples,
-            seed=seed,
-            fill=fill,
-            ridge=ridge,
-            kernel_width=kernel_width,
-            design=design,
-            score=score,
-            batch_size=batch_size,
-        )
+        explain_once(predict, images, targets, groups=groups, n_samples=n_samples, seed=seed, options=options)
         for seed in seeds
     ]
-    if not 1 <= top_k < runs[0].n_segments.min():
-        raise UserError(f"top_k = {top_k}; allowed: 1 to {runs[0].n_segments.min() - 1}, one less than the segments")
-    return _compare(np.stack([run.coefficients for run in runs]), top_k)
-
-
-def _compare(coefficients: NDArray[np.float64], top_k: int) -> LimeStability:
-    """Agreement of (R,N,S) coefficients, NaN beyond an image's own segments."""
-    size = np.nan_to_num(np.abs(coefficients), nan=-1.0)
-    top = np.zeros(coefficients.shape, dtype=np.bool_)
-    np.put_along_axis(top, np.argsort(-size, axis=-1, kind="stable")[..., :top_k], True, axis=-1)
-    own = ~np.isnan(coefficients[0])
-    sign = np.sign(coefficients)
-    jaccard, agreement = [], []
-    for a, b in combinations(range(len(coefficients)), 2):
-        jaccard.append((top[a] & top[b]).sum(axis=1) / (top[a] | top[b]).sum(axis=1))
-        agreement.append(((sign[a] == sign[b]) & own).sum(axis=1) / own.sum(axis=1))
-    return LimeStability(np.mean(jaccard, axis=0), np.mean(agreement, axis=0), coefficients.std(axis=0, ddof=1))
-
-
-def _checked(
-    images: Images, targets: Labels, segments: Segments, *, score: str, batch_size: int
-) -> tuple[Images, Labels]:
-    """The images as contiguous float32 and the targets, or the reason why not."""
-    if images.ndim != 4 or images.shape[1] != 3 or len(images) == 0 or images.dtype != np.float32:
-        raise ShapeError(f"images: {images.dtype} {images.shape}; wanted float32 (N,3,H,W) with N >= 1")
-    if targets.shape != (len(images),) or not np.issubdtype(targets.dtype, np.integer):
-        raise ShapeError(f"targets: {targets.dtype} {targets.shape}; wanted int64 ({len(images)},)")
-    size = images.shape[2:]
-    if segments.shape not in (size, (len(images), *size)) or not np.issubdtype(segments.dtype, np.integer):
-        raise ShapeError(f"segments: {segments.dtype} {segments.shape}; wanted int32 {size} or {(len(images), *size)}")
-    if score not in ("probability", "logit"):
-        raise UserError(f'score = {score!r}; allowed: "probability", "logit"')
-    if batch_size < 1:
-        raise UserError(f"batch_size = {batch_size}; must be at least 1")
-    return np.ascontiguousarray(images), targets
-
-
-def _count_segments(segments: Segments) -> NDArray[np.int64]:
-    """Number of segments of each layout: (1,) when shared, else (N,)."""
-    layouts = segments[None] if segments.ndim == 2 else segments
-    counts = np.empty(len(layouts), dtype=np.int64)
-    for i, layout in enumerate(layouts):
-        if layout.min() < 0:
-            raise ShapeError(f"segments of layout {i} hold {layout.min()}; wanted 0..S-1")
-        sizes = np.bincount(layout.ravel())
-        if not sizes.all():
-            raise ShapeError(f"segments of layout {i} skip number {int(np.argmin(sizes))}; wanted 0..S-1 without gaps")
-        counts[i] = len(sizes)
-    return counts
+    return compare_runs(np.stack([r.coefficients for r in runs]), np.stack([r.r2 for r in runs]), top_k=top_k)

@@ -7,59 +7,14 @@ turns into vector instructions: about a microsecond for a 32x32 image, against a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, TypeAlias
-
 import numpy as np
 from numpy.typing import NDArray
 
-from edgexai.errors import ShapeError, UserError
+from edgexai.explain.fill import Fill, hidden_images
+from edgexai.explain.score import Score, target_scores
 from edgexai.types import Images, Labels, Predict, Segments
 
-Fill: TypeAlias = Literal["segment_mean", "mean", "black"] | Sequence[float] | NDArray[np.floating]
-"""Colour of what is hidden: the segment's mean (as the ``lime`` package), the image's mean, 0, or one (r, g, b)."""
-Score: TypeAlias = Literal["probability", "logit"]
-"""What is explained: the target's softmax probability (as the ``lime`` package does) or its logit."""
-
 _BLOCK_BYTES = 1 << 18  # built at a time, so that the second pass finds the first one's result in the cache
-
-
-def hidden_images(images: Images, segments: Segments, fill: Fill) -> Images:
-    """Each image with every segment hidden.
-
-    Args:
-        images: float32 (N,3,H,W).
-        segments: int32 (H,W), shared.
-        fill: see ``Fill``.
-
-    Returns:
-        float32 (N,3,H,W), fresh.
-
-    Raises:
-        UserError: unknown fill.
-    """
-    if not isinstance(fill, str):
-        colour = np.asarray(fill, dtype=np.float32)
-        if colour.shape != images.shape[1:2]:
-            raise _unknown_fill(fill)
-        return np.ascontiguousarray(np.broadcast_to(colour[None, :, None, None], images.shape))
-    if fill == "black":
-        return np.zeros(images.shape, dtype=np.float32)
-    if fill == "mean":
-        colours = images.mean(axis=(2, 3), keepdims=True, dtype=np.float64)
-        return np.broadcast_to(colours, images.shape).astype(np.float32)
-    if fill != "segment_mean":
-        raise _unknown_fill(fill)
-    flat, n_segments = segments.ravel(), int(segments.max()) + 1
-    inside = np.zeros((flat.size, n_segments), dtype=np.float64)
-    inside[np.arange(flat.size), flat] = 1.0
-    inside /= inside.sum(axis=0)
-    means = (images.reshape(-1, flat.size) @ inside).astype(np.float32)
-    return means[:, flat].reshape(images.shape)
-
-
-def _unknown_fill(fill: object) -> UserError:
-    return UserError(f'fill = {fill!r}; allowed: "segment_mean", "mean", "black", or one colour (r, g, b) in [0,1]')
 
 
 def masked_scores(
@@ -122,22 +77,5 @@ def masked_scores(
                     np.bitwise_xor(out, hidden[first + i], out=out)
             logits = predict(batch.view(np.float32).reshape(n_images * rows, *images.shape[1:]))
             targets_of = np.repeat(targets[part], rows)
-            scores[row : row + rows, part] = _scores(logits, targets_of, score).reshape(n_images, rows).T
+            scores[row : row + rows, part] = target_scores(logits, targets_of, score).reshape(n_images, rows).T
     return scores
-
-
-def _scores(logits: NDArray[np.float32], targets: Labels, score: Score) -> NDArray[np.float64]:
-    if logits.ndim != 2 or len(logits) != len(targets):
-        raise ShapeError(f"predict returned {logits.shape} for {len(targets)} images; wanted logits (N,K)")
-    if targets.min() < 0 or targets.max() >= logits.shape[1]:
-        wrong = targets.min() if targets.min() < 0 else targets.max()
-        raise UserError(f"target class {wrong} does not exist: the network has classes 0 to {logits.shape[1] - 1}")
-    if not np.isfinite(logits).all():
-        raise UserError("predict returned logits that are not finite", next_step="check the engine on the plain images")
-    wide = logits.astype(np.float64)
-    chosen = wide[np.arange(len(targets)), targets]
-    if score == "logit":
-        return chosen
-    top = wide.max(axis=1)
-    probability: NDArray[np.float64] = np.exp(chosen - top) / np.exp(wide - top[:, None]).sum(axis=1)
-    return probability

@@ -13,6 +13,7 @@ from torch import nn
 
 from edgexai.errors import UserError
 from edgexai.explain.contract import check_gradient_inputs
+from edgexai.explain.noise import image_noise
 
 
 def smoothgrad(
@@ -54,14 +55,9 @@ def smoothgrad(
     maps = []
     for start in range(0, len(images), per_pass):
         chunk = images[start : start + per_pass].detach()
-        noise = torch.stack([_noise(n_samples, chunk, seed=seed + start + i) for i in range(len(chunk))])
+        noise = torch.stack([image_noise(n_samples, chunk, seed=seed + start + i) for i in range(len(chunk))])
         noisy = (chunk[:, None] + noise_std * noise).flatten(0, 1).requires_grad_(True)
         repeated = targets[start : start + per_pass].repeat_interleave(n_samples)
         gradient = saliency.attribute(noisy, target=repeated, abs=True).detach()
         maps.append(gradient.sum(dim=1).unflatten(0, (len(chunk), n_samples)).mean(dim=1))
     return torch.cat(maps)
-
-
-def _noise(n_samples: int, like: torch.Tensor, *, seed: int) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn((n_samples, *like.shape[1:]), generator=generator).to(like)

@@ -10,6 +10,7 @@ import onnxruntime
 import torch
 
 from edgexai.errors import UserError
+from edgexai.export.lint import refuse_unfit
 from edgexai.export.onnx_graph import export_onnx
 from edgexai.models.base import Network
 
@@ -21,7 +22,7 @@ def check_exportable(net: Network) -> None:
     """Exports ``net`` to a file that is thrown away, and runs it on one image and on five.
 
     Raises:
-        UserError: the exporter cannot follow the network, or the file computes something else.
+        UserError: the exporter cannot follow the network, TensorRT would not take the file, or it computes otherwise.
     """
     what = net.arch.own.factory if net.arch.own is not None else net.arch.name
     images = np.random.default_rng(0).random((5, 3, net.arch.size, net.arch.size), dtype=np.float32)
@@ -43,6 +44,7 @@ def check_exportable(net: Network) -> None:
                 next_step="write its forward with torch operations on the whole batch: no branches on values, no fixed "
                 "batch size",
             ) from error
+        refuse_unfit(path)
     scale = _CLOSE * (1 + float(np.abs(wanted).max()))
     for part in parts:
         if part.shape != wanted[: len(part)].shape or np.abs(part - wanted[: len(part)]).max() > scale:

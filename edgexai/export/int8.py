@@ -7,7 +7,8 @@
   few channels (the first one, on RGB) stay in float: ONNX Runtime's int8 kernel is slower than its float kernel there.
 
 In both, the pooling, the classifier that gives the logits and the saliency head stay in float: they cost next to
-nothing, and rounding the pooled features is what flips most decisions. Reads training images only.
+nothing, and rounding the pooled features is what flips most decisions. The backward pass of a gradient output stays in
+float too, and reads activations before they are rounded. Reads training images only.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -22,18 +24,21 @@ from onnx import GraphProto, NodeProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 
 from edgexai.errors import UserError
+from edgexai.export.calibrate import METHODS, activation_ranges
 from edgexai.export.onnx_graph import write_metadata
+from edgexai.export.reach import needed_for
 from edgexai.types import Images
 
 _BOARD_OPS = ["Conv", "Gemm", "MatMul"]
 _X86_OPS = [*_BOARD_OPS, "Relu", "Add", "MaxPool"]
 _FEW_CHANNELS = 8
+_BATCH = 64
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]
     """Feeds batches of calibration images once."""
 
-    def __init__(self, images: Images, batch: int = 64) -> None:
+    def __init__(self, images: Images, batch: int = _BATCH) -> None:
         self.batches = iter([images[k : k + batch] for k in range(0, len(images), batch)])
 
     def get_next(self) -> dict[str, Images] | None:
@@ -41,13 +46,18 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
         return None if batch is None else {"images": batch}
 
 
-def quantise(source: Path, target: Path, *, flavour: str, images: Images, metadata: Mapping[str, str]) -> None:
+def quantise(
+    source: Path, target: Path, *, flavour: str, images: Images, metadata: Mapping[str, str], calibration: str = "max"
+) -> None:
     """Writes ``target``, the int8 version of the fp32 file ``source``.
 
     Args:
         flavour: "int8-tensorrt" or "int8-x86".
         images: (N,3,H,W) in [0,1], calibration images from the training split.
+        calibration: how ranges follow from what is seen, see ``calibrate``.
     """
+    if calibration not in METHODS:
+        raise UserError(f'unknown calibration "{calibration}"; allowed: {", ".join(METHODS)}')
     if flavour not in ("int8-tensorrt", "int8-x86"):
         raise UserError(f'unknown int8 flavour "{flavour}"; allowed: int8-tensorrt, int8-x86')
     board = flavour == "int8-tensorrt"
@@ -55,25 +65,33 @@ def quantise(source: Path, target: Path, *, flavour: str, images: Images, metada
     level = root.level
     root.setLevel(logging.ERROR)  # the quantiser advises a pre-processing that was done at export
     try:
-        _quantise(source, target, images, board=board)
+        _quantise(source, target, images, board=board, calibration=calibration)
     finally:
         root.setLevel(level)
     write_metadata(target, metadata)
 
 
-def _quantise(source: Path, target: Path, images: Images, *, board: bool) -> None:
+def _quantise(source: Path, target: Path, images: Images, *, board: bool, calibration: str) -> None:
     model = onnx.load(source)
     in_float = _after_the_features(model.graph)
     if not board:
         narrow = _narrow_convolutions(model.graph)
         in_float |= narrow | _keep_pooling_in_float(model.graph, narrow)
-    options: dict[str, bool | list[str]] = {
+    options: dict[str, Any] = {
         "ActivationSymmetric": board,
         "WeightSymmetric": True,
         "QuantizeBias": not board,
     }
     if board:
         options["OpTypesToExcludeOutputQuantization"] = _BOARD_OPS
+    if calibration != "max":
+        names = _rounded_values(model.graph, in_float, board=board)
+        ranges = activation_ranges(model, names, images, method=calibration, symmetric=board)
+        options["TensorQuantOverrides"] = {
+            name: [{"rmin": np.float32(low), "rmax": np.float32(high)}] for name, (low, high) in ranges.items()
+        }
+        images = images[:_BATCH]  # the quantiser insists on looking; what it sees is overridden
+    given = {node.name: list(node.input) for node in model.graph.node if node.name.startswith("saliency/")}
     quantize_static(
         model,
         str(target),
@@ -87,19 +105,42 @@ def _quantise(source: Path, target: Path, images: Images, *, board: bool) -> Non
         calibrate_method=CalibrationMethod.MinMax,
         extra_options=options,
     )
+    if given:
+        _restore_inputs(target, given)
 
 
 def _after_the_features(graph: GraphProto) -> set[str]:
     """Names of the nodes that stay in float: the one that gives the logits, and all that only saliency needs."""
-    producer = {output: node for node in graph.node for output in node.output}
-    needed: set[str] = set()
-    stack = ["logits"]
-    while stack:
-        node = producer.get(stack.pop())
-        if node is not None and node.name not in needed:
-            needed.add(node.name)
-            stack.extend(node.input)
-    return {node.name for node in graph.node if node.name not in needed} | {producer["logits"].name}
+    needed = needed_for(graph, "logits")
+    last = next(node for node in graph.node if "logits" in node.output)
+    return {node.name for node in graph.node if node.name not in needed} | {last.name}
+
+
+def _rounded_values(graph: GraphProto, in_float: set[str], *, board: bool) -> list[str]:
+    """Activations that get a range of their own."""
+    without = {i.name for i in graph.initializer}
+    names: list[str] = []
+    for node in graph.node:
+        if node.op_type == "MaxPool" and not board:
+            without |= set(node.output)  # takes over the range of its input
+        if node.op_type in (_BOARD_OPS if board else _X86_OPS) and node.name not in in_float:
+            names += node.input[:1] if node.op_type in _BOARD_OPS else node.input
+            names += [] if board else node.output
+    return [name for name in dict.fromkeys(names) if name and name not in without]
+
+
+def _restore_inputs(path: Path, given: Mapping[str, list[str]]) -> None:
+    """Lets the backward pass read what it read in the fp32 file, where the quantiser put rounded values instead.
+
+    A ReLU that went into a zero point is gone; its rounded values are then read, which are positive in the same places.
+    """
+    model = onnx.load(path)
+    there = {name for node in model.graph.node for name in node.output} | {i.name for i in model.graph.initializer}
+    for node in model.graph.node:
+        for k, name in enumerate(given.get(node.name, [])):
+            if name in there or name == "images":
+                node.input[k] = name
+    onnx.save(model, path)
 
 
 def _narrow_convolutions(graph: GraphProto) -> set[str]:

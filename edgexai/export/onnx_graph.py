@@ -14,6 +14,7 @@ import onnx
 import torch
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from edgexai.export.gradient_head import add_gradient
 from edgexai.export.saliency_head import WithCam
 from edgexai.models.base import Network
 
@@ -21,11 +22,12 @@ from edgexai.models.base import Network
 def export_onnx(net: Network, path: Path, *, opset: int, saliency: str, metadata: Mapping[str, str]) -> None:
     """Writes ``path``.
 
-    Inputs: "images" float32 (batch,3,H,W) in [0,1]. Outputs: "logits" (batch,K), and with ``saliency="cam"``
-    "saliency" (batch,H,W).
+    Inputs: "images" float32 (batch,3,H,W) in [0,1]. Outputs: "logits" (batch,K), and with ``saliency="cam"`` or
+    ``"gradient"`` the winning class's "saliency" (batch,H,W).
 
     Args:
         opset: 18 to 20: what TensorRT 10.3 and newer parse.
+        saliency: "cam" (see ``saliency_head``), "gradient" (see ``gradient_head``) or "none".
         metadata: written into the file's metadata properties.
     """
     model = copy.deepcopy(net).cpu().eval()
@@ -52,6 +54,9 @@ def export_onnx(net: Network, path: Path, *, opset: int, saliency: str, metadata
         program.save(str(path), external_data=False)
         # constants folded and shapes inferred now, so that the quantiser sees the graph the runtime will fuse
         quant_pre_process(str(path), str(path), skip_symbolic_shape=True)
+    if saliency == "gradient":
+        onnx.save(add_gradient(onnx.load(path)), path)
+        metadata = {**metadata, "edgexai.saliency": saliency}
     write_metadata(path, metadata)
 
 

@@ -63,7 +63,7 @@ def decide(
 
 def _deployed(rows: Sequence[Row], arm: str) -> str:
     artefacts = {row.artefact for row in rows if row.arm == arm}
-    return "int8-tensorrt" if "int8-tensorrt" in artefacts else "fp32"
+    return next((name for name in ("int8-tensorrt", "fp16") if name in artefacts), "fp32")
 
 
 def _row(rows: Sequence[Row], gate: str, arm: str, artefact: str, validation: bool) -> Row | None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edgexai.attack.noise import noise
 from edgexai.attack.square import square
-from edgexai.config.recipe import pixels
+from edgexai.config.pixels import pixels
 from edgexai.explain.baselines import centre_gaussian, random_map
 from edgexai.explain.lime import lime
 from edgexai.measure.accuracy import logits_of

@@ -95,17 +95,21 @@ def plan(recipe: Recipe, *, data_digest: str, machine: str, stages: Mapping[str,
             filled = {"data": "data", "network": network, **{role: f"{role}[{arm}]" for role in roles}}
             add(stage, arm, tables[arm], filled, name=f"{stage}[{arm}]", extra=extra)
 
+    # What TensorRT builds, and hence what it answers, follows from the machine; ONNX Runtime's answers do not.
+    built_on = machine if recipe.engine is not None and recipe.engine.runtime == "tensorrt" else ""
     if recipe.export is not None:
         per_arm("export", {arm: _export_table(recipe, arm) for arm in networks}, ())
     if recipe.export is not None and recipe.engine is not None:
         table = {**_dump(recipe.engine), "min_agreement": recipe.export.min_agreement}
-        per_arm("engine", dict.fromkeys(networks, table), ("export",))
+        if recipe.export.saliency == "gradient" or recipe.export.min_fidelity is not None:
+            table["min_fidelity"] = recipe.export.min_fidelity
+        per_arm("engine", dict.fromkeys(networks, table), ("export",), extra=built_on)
     if recipe.engine is not None and recipe.measure is not None:
         measure = _measure_table(recipe)
         probed = {k: v for k, v in measure.items() if not k.startswith("corruption")}
         per_arm("probe", dict.fromkeys(networks, probed), ())
         table = {**measure, "engine": _dump(recipe.engine)}
-        per_arm("measure", dict.fromkeys(networks, table), ("export", "probe"))
+        per_arm("measure", dict.fromkeys(networks, table), ("export", "probe"), extra=built_on)
         # On the test split, where nearly all runs measure, the tables do not name the split: their keys came first.
         split = {k: v for k, v in measure.items() if k == "split"}
         table = {**_dump(recipe.engine), **split}
@@ -186,8 +190,12 @@ def _prune_table(recipe: Recipe) -> dict[str, Any]:
 
 def _export_table(recipe: Recipe, arm: str) -> dict[str, Any]:
     table = _dump(recipe.export)
-    del table["min_agreement"]
+    del table["min_agreement"], table["min_fidelity"]
+    calibration = {"calibration_images": table.pop("calibration_images"), "calibration": table.pop("calibration")}
     if table["precision"] == "int8" and arm == final_arm(recipe):
-        return {**table, "flavours": ["fp32", "int8-tensorrt", "int8-x86"]}
-    del table["calibration_images"]
+        if calibration["calibration"] == "max":
+            del calibration["calibration"]  # it came later: old keys stay
+        return {**table, **calibration, "flavours": ["fp32", "int8-tensorrt", "int8-x86"]}
+    if table["precision"] == "fp16" and arm == final_arm(recipe):
+        return {**table, "flavours": ["fp32", "fp16"]}
     return {**table, "precision": "fp32", "flavours": ["fp32"]}

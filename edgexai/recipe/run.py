@@ -208,11 +208,16 @@ def planned(
         write: False keeps everything under ``home`` untouched.
 
     Raises:
-        MissingCapability: the data are not on this machine.
+        MissingCapability: the data, or the engine's runtime, are not on this machine.
     """
+    here, engine = f"{machine()}, {device}", loaded.recipe.engine
+    if engine is not None and engine.runtime == "tensorrt":
+        from edgexai.engine.tensorrt_start import tensorrt_here
+
+        here += f", {tensorrt_here()}"  # asked before hours of training, not after
     with tempfile.TemporaryDirectory() as aside:
         data_digest = source_digest.load()(loaded.recipe.data, data_root=data_root, home=home if write else Path(aside))
-    nodes = plan(loaded.recipe, data_digest=data_digest, machine=f"{machine()}, {device}", stages=stages)
+    nodes = plan(loaded.recipe, data_digest=data_digest, machine=here, stages=stages)
     return nodes, plan_keys(nodes)
 
 

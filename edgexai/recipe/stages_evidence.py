@@ -30,12 +30,13 @@ from edgexai.models import store
 from edgexai.probe.make import make_probes, probe_index
 from edgexai.probe.probe_set import ProbeSet, read_probes, write_probes
 from edgexai.recipe.job import Job
+from edgexai.recipe.stages_export import calibration_rows, fidelity_rows, saliency_of
 from edgexai.types import Predict, Row, Split
 
 _NOT_TEST = ("train", "val")
 _PICTURES = 24
 _BATCHES = (1, 8, 32, 128)
-_ORDER = ("fp32", "int8-tensorrt", "int8-x86")
+_ORDER = ("fp32", "fp16", "int8-tensorrt", "int8-x86")
 
 
 def engine(job: Job) -> None:
@@ -60,12 +61,15 @@ def engine(job: Job) -> None:
             runtime=run.runtime,
         )
         rows.append(row)
+        if "min_fidelity" in job.table:
+            rows += fidelity_rows(job, twin, artefact, run, val)
         if float(same.mean()) < job.table["min_agreement"]:
             raise GateFailed(
                 f"{job.name}: {artefact} decides as its twin on {same.mean():.2%} of {len(same)} validation images, "
                 f"export.min_agreement asks for {job.table['min_agreement']:.2%}",
                 next_step='raise export.calibration_images, or set export.precision = "fp32"',
             )
+    rows += calibration_rows(job)
     _write_rows(job.out, rows)
 
 
@@ -117,7 +121,7 @@ def measure(job: Job) -> None:
     }
     engines = _engines(job)
     found_of: dict[str, tuple[Subject, Replay]] = {}
-    deployed = "int8-tensorrt" if "int8-tensorrt" in engines else "fp32"
+    deployed = next(name for name in ("int8-tensorrt", "fp16", "fp32") if name in engines)
     engine_maps: dict[str, Any] = {}
     for done, (artefact, run) in enumerate(engines.items()):
         who, replay = Subject(run, job.arm, artefact, "engine", run.runtime), Replay()
@@ -208,9 +212,10 @@ def compare(job: Job) -> None:
         (("control", "fp32"), ("natural", "fp32"), "natural"),
         (("pruned", "fp32"), ("refined" if ("refined", "fp32") in by_name else "natural", "fp32"), "before pruning"),
         ((final, "int8-tensorrt"), (final, "fp32"), "fp32"),
+        ((final, "fp16"), (final, "fp32"), "fp32"),
     ]
     if final != "natural":
-        pairs.append(((final, "int8-tensorrt"), ("natural", "fp32"), "natural fp32"))
+        pairs += [((final, name), ("natural", "fp32"), "natural fp32") for name in ("int8-tensorrt", "fp16")]
     for one, other, against in pairs:
         if one in by_name and other in by_name:
             rows += difference_rows(by_name[one], by_name[other], against=against, seed=job.seed)
@@ -224,7 +229,9 @@ def _engines(job: Job) -> dict[str, Any]:
     """artefact -> a started engine, in the order fp32, int8-tensorrt, int8-x86."""
     table = job.table.get("engine", job.table)
     start: Callable[..., Any] = RUNTIMES[table["runtime"]].load()
-    files = [(name, job.inputs["export"] / f"{name}.onnx") for name in _ORDER]
+    # Its zero points are not zero, and the parser of TensorRT refuses it: the file of a workstation's processor.
+    names = [name for name in _ORDER if table["runtime"] != "tensorrt" or name != "int8-x86"]
+    files = [(name, job.inputs["export"] / f"{name}.onnx") for name in names]
     return {name: start(path, device=job.device, threads=table["threads"]) for name, path in files if path.is_file()}
 
 
@@ -267,7 +274,7 @@ def _first(split: Split, n: int | None, seed: int) -> Split:
 
 def _own_maps(run: Any, probes: ProbeSet, explainers: list[str]) -> Mapping[str, Any]:
     """The saliency output of the engine's own graph, where it has one and is asked for."""
-    if "cam" not in explainers or "saliency" not in run.outputs:
+    if "cam" not in explainers or "saliency" not in run.outputs or saliency_of(run) != "cam":
         return {}
     return {"cam": run.with_saliency(probes.images[: len(probes.targets)])[1]}
 

@@ -21,6 +21,7 @@ from edgexai.data.load import load as load_dataset
 from edgexai.errors import MissingCapability
 from edgexai.export import FLAVOURS
 from edgexai.export.exportable import check_exportable
+from edgexai.export.lint import refuse_unfit
 from edgexai.models import store
 from edgexai.models.arch import Arch, OwnFactory
 from edgexai.models.base import Network
@@ -29,6 +30,7 @@ from edgexai.models.own import OwnNetwork
 from edgexai.models.own_weights import load_own_weights
 from edgexai.prune.matched import fit_matched
 from edgexai.recipe.job import Job
+from edgexai.recipe.stages_export import calibrated
 from edgexai.recipe.stages_prune import pruned
 from edgexai.train import METHODS as TRAIN_METHODS
 from edgexai.train.adversarial import AdversarialSettings
@@ -43,6 +45,7 @@ from edgexai.train.perturb import Adversary
 from edgexai.types import Split
 
 _EXAMPLES = 12
+_HELD_TO_FP16 = 256
 
 
 def data(job: Job) -> None:
@@ -171,7 +174,10 @@ def prune(job: Job) -> None:
 
 
 def export(job: Job) -> None:
-    """The ONNX files of one network: fp32, and where asked both int8 flavours of one calibration."""
+    """The ONNX files of one network: fp32, and where asked fp16 or both int8 flavours of one calibration.
+
+    Those for the board are held against TensorRT's operators.
+    """
     net, table = store.load(job.inputs["network"]), job.table
     found = _data(job)
     metadata = {
@@ -187,16 +193,30 @@ def export(job: Job) -> None:
     FLAVOURS["fp32"].load()(
         net, fp32, opset=table["opset"], saliency=table["saliency"], metadata={**metadata, "edgexai.artefact": "fp32"}
     )
+    refuse_unfit(fp32)
     others = [name for name in table["flavours"] if name != "fp32"]
-    if not others:
+    if "fp16" in others:
+        seen = stratified(found.splits["train"].labels, _HELD_TO_FP16, np.random.default_rng([job.seed, 22]))
+        given = found.splits["train"].take(seen).as_float()
+        FLAVOURS["fp16"].load()(fp32, job.out / "fp16.onnx", metadata={"edgexai.artefact": "fp16"}, images=given)
+        refuse_unfit(job.out / "fp16.onnx")
+    if "int8-tensorrt" not in others:
         return
     train_split = found.splits["train"]
     index = stratified(train_split.labels, table["calibration_images"], np.random.default_rng([job.seed, 21]))
     images = train_split.take(index).as_float()
+    calibration = calibrated(job, net, found.splits["val"], fp32, images)
     for name in others:
         FLAVOURS[name].load()(
-            fp32, job.out / f"{name}.onnx", flavour=name, images=images, metadata={"edgexai.artefact": name}
+            fp32,
+            job.out / f"{name}.onnx",
+            flavour=name,
+            images=images,
+            metadata={"edgexai.artefact": name},
+            calibration=calibration,
         )
+        if name == "int8-tensorrt":
+            refuse_unfit(job.out / f"{name}.onnx")
         job.progress({"what": "quantise", "done": others.index(name) + 1, "total": len(others)})
 
 

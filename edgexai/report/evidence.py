@@ -9,7 +9,7 @@ from fractions import Fraction
 from edgexai.types import Row
 
 ARMS = ("natural", "refined", "control", "pruned")
-ARTEFACTS = ("twin", "fp32", "int8-tensorrt", "int8-x86")
+ARTEFACTS = ("twin", "fp32", "fp16", "int8-tensorrt", "int8-x86")
 EXPLAINERS = ("vg", "ig", "smoothgrad", "gradcam", "cam", "lime")
 BASELINES = ("random", "centre_gaussian")
 CUE_SPLITS = ("aligned", "absent", "conflicting")
@@ -98,22 +98,22 @@ class Evidence:
 
     @property
     def deployed(self) -> tuple[str, str] | None:
-        """(arm, artefact) of the deployed engine: the TensorRT-flavoured int8, else fp32; None without an engine."""
+        """(arm, artefact) of the deployed engine: the TensorRT-flavoured int8, else fp16, else fp32, else None."""
         arm = self.final_arm
         if arm is None:
             return None
-        artefact = next((a for a in ("int8-tensorrt", "fp32", "int8-x86") if a in self.artefacts(arm)), None)
+        artefact = next((a for a in ("int8-tensorrt", "fp16", "fp32", "int8-x86") if a in self.artefacts(arm)), None)
         return None if artefact is None else (arm, artefact)
 
     @property
     def stages(self) -> list[tuple[str, str]]:
-        """(arm, artefact) of the path natural -> refined | control -> pruned -> int8, best engine form of each."""
+        """(arm, artefact) along natural -> refined | control -> pruned -> fp16 | int8, best engine form of each."""
         steps = []
         for arm in self.arms:
             forms = self.artefacts(arm)
             steps.append((arm, "fp32" if "fp32" in forms else "twin" if "twin" in forms else forms[0]))
         if self.final_arm is not None:
-            for artefact in ("int8-tensorrt", "int8-x86"):
+            for artefact in ("fp16", "int8-tensorrt", "int8-x86"):
                 step = (self.final_arm, artefact)
                 if artefact in self.artefacts(self.final_arm) and step not in steps:
                     steps.append(step)

@@ -11,7 +11,7 @@ import os
 import tempfile
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class RunFolder:
         gates: verdicts, one object a gate.
         pictures: arm -> arrays of pictures/<arm>.npz.
         refinements: arm -> arrays of pictures/refine_<arm>.npz.
+        boards: board -> rows that its agent measured, of boards/<board>.jsonl.
     """
 
     path: Path
@@ -43,6 +44,7 @@ class RunFolder:
     gates: tuple[Mapping[str, Any], ...]
     pictures: Mapping[str, Arrays]
     refinements: Mapping[str, Arrays]
+    boards: Mapping[str, tuple[Row, ...]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -156,6 +158,7 @@ def read_run(run: Path) -> RunFolder:
         gates=tuple(g for g in gates if isinstance(g, dict)),
         pictures={p.stem: _arrays(p) for p in packs if not p.stem.startswith("refine_")},
         refinements={p.stem.removeprefix("refine_"): _arrays(p) for p in packs if p.stem.startswith("refine_")},
+        boards={p.stem: _rows(p) for p in sorted((run / "boards").glob("*.jsonl"))},
     )
 
 

@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from edgexai.measure.flags import FLAGS
 from edgexai.report import corruptions, curves, headline, pictures, section_tables, tables
+from edgexai.report.beside import paired
 from edgexai.report.card import model_card
 from edgexai.report.csv_rows import to_csv
 from edgexai.report.evidence import CUE_SPLITS, Evidence
@@ -168,6 +169,10 @@ def render(run: RunFolder) -> str:
             flags=_flags(evidence),
             unmeasured=headline.unmeasured(evidence),
             absent=headline.absent(evidence),
+            boards=[
+                {"name": name, "pairs": paired(run.rows, rows), "missing": [r for r in rows if r.value is None]}
+                for name, rows in run.boards.items()
+            ],
             on_board=any("tensorrt" in i.row.runtime.lower() for i in evidence.items),
             nodes=[n for n in run.lock.get("nodes", []) if isinstance(n, dict)],
             environment=_table_of(run.lock.get("environment")),

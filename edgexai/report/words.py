@@ -20,6 +20,7 @@ _ARM_NAMES = {
 ARTEFACT_NAMES = {
     "twin": "PyTorch twin",
     "fp32": "fp32 engine",
+    "fp16": "fp16 engine",
     "int8-tensorrt": "int8 engine (TensorRT flavour)",
     "int8-x86": "int8 engine (x86 flavour)",
 }
@@ -64,6 +65,10 @@ METRIC_NAMES = {
     "map_rank_correlation": "Rank correlation with the twin",
     "lime_r2": "LIME fit R²",
     "agreement": "Decision agreement",
+    "saliency_fidelity": "Saliency output against the twin's map, rank correlation",
+    "saliency_top20_overlap": "Saliency output against the twin's map, top 20 %",
+    "calibration_agreement": "Decision agreement of a calibration",
+    "calibration_fidelity": "Rank correlation of a calibration's maps",
     "logit_drift": "Logit drift",
     "latency_ms": "Latency",
     "throughput": "Throughput",

@@ -48,7 +48,17 @@ TINY = BenchSettings(
     detect_images=4,
     detect_samples=64,
 )
-AIMS = {"epoch": 1, "data": 1, "lime": 2, "pruned": 2, "int8": 2, "startup": 1, "adversarial": 3, "detect": 1}
+AIMS = {
+    "epoch": 1,
+    "data": 1,
+    "lime": 2,
+    "pruned": 2,
+    "int8": 2,
+    "startup": 1,
+    "adversarial": 3,
+    "detect": 1,
+    "explain": 5,
+}
 BY_THEMSELVES = ("lime", "memory", "target")
 """Families with tests of their own."""
 

@@ -14,8 +14,11 @@ from edgexai.errors import ShapeError, UserError
 from edgexai.explain import EXPLAINERS, KINDS
 from edgexai.explain.cam import cam, gradcam
 from edgexai.explain.gradient import vanilla_gradient
+from edgexai.explain.gradient_shap import expected_gradients, gradient_shap
+from edgexai.explain.input_gradient import input_x_gradient
 from edgexai.explain.integrated import completeness_gap, integrated_gradients
 from edgexai.explain.smooth import smoothgrad
+from edgexai.explain.vargrad import vargrad
 
 GRADIENT = [name for name, kind in KINDS.items() if kind == "gradient"]
 
@@ -28,7 +31,7 @@ def input_gradient(model, image, target):
 
 def test_every_entry_loads_and_has_a_kind():
     assert set(EXPLAINERS) == set(KINDS)
-    assert set(KINDS.values()) == {"gradient", "black_box", "baseline"}
+    assert set(KINDS.values()) == {"gradient", "optimised", "black_box", "baseline"}
     assert all(callable(entry.load()) for entry in EXPLAINERS.values())
 
 
@@ -116,6 +119,59 @@ def test_gradcam_at_an_earlier_layer_against_autograd(small, images, targets):
     torch.testing.assert_close(maps, naive, rtol=1e-4, atol=1e-6)
 
 
+def test_input_x_gradient_against_one_backward_per_image(small, linear, images, targets):
+    naive = torch.stack([(input_gradient(small, x, t) * x).sum(0) for x, t in zip(images, targets, strict=True)])
+    torch.testing.assert_close(input_x_gradient(small, images, targets, batch_size=4), naive, rtol=1e-4, atol=1e-5)
+    x, t = images[:4, :, :12, :12], torch.tensor([3, 0, 1, 2])
+    total = input_x_gradient(linear, x, t).sum((1, 2)) + linear.bias.detach()[t]
+    torch.testing.assert_close(total, linear(x).detach().gather(1, t[:, None])[:, 0], rtol=1e-4, atol=1e-3)
+
+
+def test_vargrad_against_a_loop_and_none_on_a_linear_model(small, linear, images, targets):
+    maps = vargrad(small, images, targets, seed=7, n_samples=5, noise_std=0.1)
+    for i, (x, t) in enumerate(zip(images, targets, strict=True)):
+        noise = torch.randn((5, *x.shape), generator=torch.Generator().manual_seed(7 + i))
+        naive = torch.stack([input_gradient(small, x + 0.1 * e, t) for e in noise]).var(0, correction=0).sum(0)
+        torch.testing.assert_close(maps[i], naive, rtol=1e-3, atol=1e-6)
+    assert vargrad(linear, images[:4, :, :12, :12], torch.tensor([3, 0, 1, 2])).max() < 1e-9
+    with pytest.raises(UserError, match="n_samples"):
+        vargrad(small, images, targets, n_samples=1)
+
+
+def test_gradient_shap_is_exact_on_a_linear_model_and_complete(linear, small, images, targets):
+    x, t = images[:4, :, :12, :12], torch.tensor([3, 0, 1, 2])
+    grey = torch.full((1, 3, 12, 12), 0.25)
+    found = expected_gradients(linear, x, t, n_samples=4, baselines=grey)
+    torch.testing.assert_close(found.maps, (linear.weight.detach()[t] * (x - grey)).sum(1), rtol=1e-4, atol=1e-5)
+    assert found.standard_error.max() < 1e-5
+    assert found.completeness_gap.max() < 1e-3
+    # From black alone it is integrated gradients; more draws come nearer, by what the standard error says.
+    exact = integrated_gradients(small, images, targets, steps=200)
+    black = torch.zeros_like(images[:1])
+    few, many = (
+        expected_gradients(small, images, targets, n_samples=n, baselines=black, batch_size=1000) for n in (8, 400)
+    )
+    off = [(found.maps - exact).abs().mean((1, 2)) for found in (few, many)]
+    assert (off[1] < 0.3 * off[0]).all()
+    assert (many.standard_error < 0.3 * few.standard_error).all()
+    assert (many.completeness_gap < 0.05 * exact.sum((1, 2)).abs().clamp(min=1)).all()
+
+
+def test_gradient_shap_agrees_with_captum(small, images, targets):
+    from captum.attr import GradientShap
+
+    baselines = torch.rand((3, 3, 16, 16), generator=torch.Generator().manual_seed(5))
+    ours = gradient_shap(small, images, targets, n_samples=600, baselines=baselines, batch_size=3600)
+    np.random.seed(0)
+    torch.manual_seed(0)
+    theirs = GradientShap(small).attribute(images, baselines, n_samples=600, stdevs=0.0, target=targets).sum(1)
+    for a, b in zip(ours, theirs, strict=True):
+        assert np.corrcoef(a.ravel(), b.detach().ravel())[0, 1] > 0.99
+    assert float((ours - theirs).abs().mean()) < 0.1 * float(ours.abs().mean())
+    with pytest.raises(ShapeError, match="baselines"):
+        gradient_shap(small, images, targets, baselines=baselines[:, :, :8])
+
+
 @pytest.mark.parametrize("name", GRADIENT)
 def test_batch_equals_singles_for_any_batch_size(name, small, images, targets):
     explain = EXPLAINERS[name].load()
@@ -196,7 +252,7 @@ def test_options_out_of_range_are_refused(small, images, targets):
 def test_cam_refuses_a_network_that_does_not_end_in_pooling_and_a_linear_head(small, linear, images, targets):
     with pytest.raises(UserError, match="linear"):
         cam(linear, images[:, :, :12, :12], targets % 4)
-    with pytest.raises(UserError, match="features"):
+    with pytest.raises(UserError, match="no features"):
         gradcam(linear, images[:, :, :12, :12], targets % 4)
 
     class MaxPooled(type(small)):
@@ -228,3 +284,37 @@ def test_gradcam_takes_features_as_a_module(images, targets):
     torch.testing.assert_close(
         14 * 14 * gradcam(model, images, targets), cam(model, images, targets), rtol=1e-3, atol=1e-5
     )
+
+
+def test_gradcam_takes_a_layer_by_name(small, images, targets):
+    torch.testing.assert_close(
+        gradcam(small, images, targets, layer="body.3"), gradcam(small, images, targets, layer=small.body[3])
+    )
+    with pytest.raises(UserError, match=r"body\.3"):
+        gradcam(small, images, targets, layer="body.33")
+
+
+def test_gradcam_finds_the_last_feature_map_of_a_network_without_features(images, targets):
+    class Block(nn.Module):
+        """One ReLU for two places, as torchvision's residual blocks have it."""
+
+        def __init__(self):
+            super().__init__()
+            self.first, self.second, self.relu = nn.Conv2d(6, 6, 3, 1, 1), nn.Conv2d(6, 6, 3, 1, 1), nn.ReLU()
+
+        def forward(self, x):
+            return self.relu(self.second(self.relu(self.first(x))) + x)
+
+    class Plain(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.layer = nn.Conv2d(3, 6, 3, 2, 1), nn.Sequential(Block(), Block())
+            self.pool, self.fc = nn.AdaptiveAvgPool2d(1), nn.Linear(6, 5)
+
+        def forward(self, x):
+            return self.fc(self.pool(self.layer(self.stem(x))).flatten(1))
+
+    torch.manual_seed(0)
+    model = Plain().eval()
+    torch.testing.assert_close(gradcam(model, images, targets), gradcam(model, images, targets, layer=model.layer))
+    assert gradcam(model, images, targets).amax((1, 2)).max() > 0

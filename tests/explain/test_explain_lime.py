@@ -330,7 +330,7 @@ def test_refusals(small, pictures, classes, as_predict):
     with pytest.raises(UserError, match="class 7"):
         run(targets=classes + 3)
     for option in (
-        {"fill": "blur"},
+        {"fill": "white"},
         {"fill": (0.5, 0.5)},
         {"design": "sobol"},
         {"score": "loss"},

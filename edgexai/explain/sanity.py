@@ -1,0 +1,160 @@
+"""Does a method look at the network at all? Its maps are held against those of the same network with shuffled weights.
+
+Source: Adebayo et al., NeurIPS 2018 (arXiv 1810.03292), model parameter randomisation, all layers at once. Differs: the
+weights of every layer are shuffled among themselves (their distribution stays) and batch norm's statistics are taken
+anew, so that the random network still answers; ``against`` may be another network instead, e.g. one trained on shuffled
+labels (their data randomisation). Measure: the larger of Spearman's correlation of the maps and of their absolute
+values, because edges survive in either. A method whose median over images reaches the threshold fails.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+from torch import nn
+
+from edgexai.errors import ShapeError, UserError
+from edgexai.explain.apply import ExplainSettings, explain
+from edgexai.types import Images, Labels, Logits, Maps, Predict
+
+THRESHOLD = 0.5
+
+
+@dataclass(frozen=True)
+class SanityVerdict:
+    """One method's verdict.
+
+    Attributes:
+        method: which.
+        correlation: float64 (N,), mean over draws; 0 where one of the maps is constant.
+        median: over the images.
+        threshold: the median must stay below it.
+        passed: whether it does.
+    """
+
+    method: str
+    correlation: NDArray[np.float64]
+    median: float
+    threshold: float
+    passed: bool
+
+
+def sanity_check(
+    method: str,
+    images: Images,
+    targets: Labels,
+    *,
+    model: nn.Module,
+    seed: int = 0,
+    draws: int = 2,
+    against: Sequence[nn.Module] = (),
+    settings: ExplainSettings | None = None,
+    threshold: float = THRESHOLD,
+) -> SanityVerdict:
+    """Holds a method's maps against those of networks that learnt nothing, or something else.
+
+    Args:
+        method: key of ``EXPLAINERS``; the black-box kind asks the same networks through forward passes.
+        images: float32 (N,3,H,W) in [0,1]; ten or more for a verdict to mean something.
+        targets: int64 (N,).
+        model: the network, in eval mode; not modified.
+        seed: of the shuffling and of the method.
+        draws: shuffled networks.
+        against: networks to compare with, in place of shuffled ones.
+        settings: of the method; the defaults when None.
+        threshold: see ``SanityVerdict``.
+
+    Returns:
+        The ``SanityVerdict``.
+
+    Raises:
+        ShapeError, UserError: as the method, or ``draws`` < 1.
+    """
+    if draws < 1:
+        raise UserError(f"draws = {draws}; must be at least 1")
+    settings = settings or ExplainSettings()
+    own = explain(method, images, targets, predict=_predict(model), model=model, seed=seed, settings=settings).maps
+    others = against or [randomised(model, images, seed=seed + k) for k in range(draws)]
+    found = np.stack(
+        [
+            map_correlation(
+                own, explain(method, images, targets, predict=_predict(o), model=o, seed=seed, settings=settings).maps
+            )
+            for o in others
+        ]
+    ).mean(axis=0)
+    median = float(np.median(found))
+    return SanityVerdict(method, found, median, threshold, median < threshold)
+
+
+def randomised(model: nn.Module, images: Images, *, seed: int) -> nn.Module:
+    """A copy whose every weight tensor is shuffled, batch norm's statistics taken anew from ``images``.
+
+    Args:
+        model: not modified.
+        images: float32 (N,3,H,W), N >= 2.
+        seed: of the shuffling.
+
+    Returns:
+        The copy, in eval mode.
+    """
+    other = copy.deepcopy(model)
+    generator = torch.Generator().manual_seed(seed)
+    norms = [m for m in other.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    with torch.no_grad():
+        for parameter in other.parameters():
+            order = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)
+            parameter.copy_(parameter.flatten()[order].view_as(parameter))
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # the plain mean over batches
+            norm.train()
+        if norms:
+            device = next(other.parameters()).device
+            other(torch.from_numpy(images).to(device))
+    return other.eval()
+
+
+def map_correlation(maps: Maps, others: Maps) -> NDArray[np.float64]:
+    """The larger of Spearman's correlation of two maps and of their absolute values.
+
+    Args:
+        maps, others: (N,H,W).
+
+    Returns:
+        float64 (N,), in [-1,1]; 0 where one of the two is constant.
+
+    Raises:
+        ShapeError: shapes differ.
+    """
+    if maps.shape != others.shape or maps.ndim != 3:
+        raise ShapeError(f"maps {maps.shape} and {others.shape}; wanted two of one shape (N,H,W)")
+    pairs = [(maps, others), (np.abs(maps), np.abs(others))]
+    found: NDArray[np.float64] = np.max(
+        [[_spearman(a, b) for a, b in zip(x, y, strict=True)] for x, y in pairs], axis=0
+    )
+    return found
+
+
+def _spearman(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    x, y = rankdata(a.ravel()), rankdata(b.ravel())
+    x, y = x - x.mean(), y - y.mean()
+    length = float(np.sqrt((x @ x) * (y @ y)))
+    return float(x @ y) / length if length > 0 else 0.0
+
+
+def _predict(model: nn.Module) -> Predict:
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+
+    def predict(batch: Images) -> Logits:
+        with torch.inference_mode():
+            logits: Logits = model(torch.from_numpy(batch).to(device)).cpu().numpy()
+        return logits
+
+    return predict
