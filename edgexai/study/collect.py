@@ -22,13 +22,14 @@ from edgexai.types import Row
 
 _NETWORK_STAGE = {"natural": "train", "refined": "refine", "control": "refine[control]", "pruned": "prune"}
 _OF_COMMON_IMAGES = ("road_acc", "road_gap", "road_lerf_gap", "road_aopc")
+_RIS = "relative_input_stability"
 _PER_IMAGE = {
     "saliency_gini": "gini",
     "roi_share": "roi",
     "deletion_auc": "deletion",
     "insertion_auc": "insertion",
     "pointing_game": "pointing",
-    "relative_input_stability": "ris",
+    _RIS: "ris",
 }
 """Metric -> first part of the name of its per-image values; the explainer follows."""
 
@@ -84,8 +85,16 @@ def collect(arm: str, seed: int, outcomes: Sequence[Outcome], *, network: str, a
         Row(arm, "twin", "twin", name, float(summary.get(name, 0)), unit, n=1, interval="exact", split="none")
         for name, unit in counts.items()
     ]
+    mine += [_median_stability(row, verdicts) for row in mine if row.metric == _RIS and row.value is not None]
     mine = [replace(row, arm=arm, seed=seed) for row in mine]
     return ArmSeed(arm, seed, tuple(mine), verdicts, tuple(outcomes))
+
+
+def _median_stability(row: Row, verdicts: Mapping[str, NDArray[Any]]) -> Row:
+    """The median over images beside the mean that the sources take: single images with maps near 0 rule the mean."""
+    values = verdicts[f"ris/{row.detail['explainer']}"]
+    value = float(np.log10(np.median(values[np.isfinite(values)])))
+    return replace(row, metric="relative_input_stability_median", value=value, low=None, high=None, interval="none")
 
 
 def with_road(arms: Sequence[ArmSeed]) -> list[ArmSeed]:
