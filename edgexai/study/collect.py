@@ -102,7 +102,12 @@ def with_road(arms: Sequence[ArmSeed]) -> list[ArmSeed]:
     first = next(row for row in arms[0].rows if row.subject == "engine")
     measured = [Measured(a.arm, first.artefact, first.runtime, a.verdicts, _split(a)) for a in arms]
     rows = road_rows(measured, seed=arms[0].seed)
-    return [replace(a, rows=(*a.rows, *(row for row in rows if row.arm == a.arm))) for a in arms]
+    right = [a.verdicts["road/base"] for a in arms if "road/base" in a.verdicts]
+    common = {"road/common": np.logical_and.reduce(right)} if right else {}
+    return [
+        replace(a, rows=(*a.rows, *(row for row in rows if row.arm == a.arm)), verdicts={**a.verdicts, **common})
+        for a in arms
+    ]
 
 
 def find(found: ArmSeed, column: str) -> Row | None:
@@ -143,7 +148,7 @@ def per_image(found: ArmSeed, column: str) -> NDArray[np.float64] | None:
     explainer = wanted.get("explainer", "")
     if metric == "road_gap" and f"road/{explainer}/morf" in values:
         random, most = (values[f"road/{name}"].mean(0) for name in ("none/random", f"{explainer}/morf"))
-        return _floats(np.where(values["road/base"], random - most, np.nan))
+        return _floats(np.where(values.get("road/common", values["road/base"]), random - most, np.nan))
     return _floats(values.get(f"{_PER_IMAGE[metric]}/{explainer}")) if metric in _PER_IMAGE else None
 
 
