@@ -6,7 +6,6 @@ seed get right, because a recipe only knows its own networks.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,7 +19,6 @@ from edgexai.measure.compare import Measured, road_rows
 from edgexai.recipe.lock import Outcome
 from edgexai.types import Row
 
-_NETWORK_STAGE = {"natural": "train", "refined": "refine", "control": "refine[control]", "pruned": "prune"}
 _OF_COMMON_IMAGES = ("road_acc", "road_gap", "road_lerf_gap", "road_aopc")
 _RIS = "relative_input_stability"
 _PER_IMAGE = {
@@ -79,12 +77,12 @@ def collect(arm: str, seed: int, outcomes: Sequence[Outcome], *, network: str, a
     with np.load(measured.folder / "verdicts.npz", allow_pickle=False) as data:
         verdicts = {k.partition("|")[2]: data[k] for k in data.files if k.partition("|")[0] == artefact}
         verdicts |= {k.partition("|")[2]: data[k] for k in data.files if k.startswith("twin|ris/")}
-    summary = json.loads((by_name[_NETWORK_STAGE[network]].folder / "summary.json").read_text())
-    counts = {"masked_sparsity": "fraction", "macs_removed": "count"}
-    mine += [
-        Row(arm, "twin", "twin", name, float(summary.get(name, 0)), unit, n=1, interval="exact", split="none")
-        for name, unit in counts.items()
-    ]
+    if network != "pruned":  # nothing was taken away
+        counts = {"masked_sparsity": "fraction", "macs_removed": "count"}
+        mine += [
+            Row(arm, "twin", "twin", name, 0.0, unit, n=1, interval="exact", split="none")
+            for name, unit in counts.items()
+        ]
     mine += [_median_stability(row, verdicts) for row in mine if row.metric == _RIS and row.value is not None]
     mine = [replace(row, arm=arm, seed=seed) for row in mine]
     return ArmSeed(arm, seed, tuple(mine), verdicts, tuple(outcomes))

@@ -23,8 +23,6 @@ from edgexai.types import Row
 
 _SIGNIFICANT = 0.05
 _OWN_NAMES = {
-    "masked_sparsity": "Weights masked",
-    "macs_removed": "MACs removed",
     "confidence": "Confidence",
     "relative_input_stability_median": "Relative input stability",
 }
