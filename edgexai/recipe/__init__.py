@@ -14,7 +14,7 @@ STAGES: dict[str, Entry] = {
     "probe": Entry("edgexai.recipe.stages_evidence:probe", 1),
     "measure": Entry("edgexai.recipe.stages_evidence:measure", 2),
     "latency": Entry("edgexai.recipe.stages_evidence:latency", 1),
-    "compare": Entry("edgexai.recipe.stages_evidence:compare", 2),
+    "compare": Entry("edgexai.recipe.stages_evidence:compare", 3),
 }
 """Stage name -> function of one ``Job``, in the order in which stages run."""
 

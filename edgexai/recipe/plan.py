@@ -117,7 +117,8 @@ def plan(recipe: Recipe, *, data_digest: str, machine: str, stages: Mapping[str,
         read = [node.name for node in nodes if node.stage in ("engine", "measure", "latency")]
         gate = {} if recipe.gate is None else _dump(recipe.gate)
         decided = {**gate, **split, "final_arm": final_arm(recipe)}
-        add("compare", "", decided, {"data": "data", **{name: name for name in read}})
+        pruned = {"pruned": networks["pruned"]} if "pruned" in networks else {}
+        add("compare", "", decided, {"data": "data", **pruned, **{name: name for name in read}})
     return nodes
 
 

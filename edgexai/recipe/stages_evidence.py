@@ -197,12 +197,14 @@ def compare(job: Job) -> None:
     """All rows, ROAD on common images, paired differences between arms, flags, and the gates' verdicts."""
     rows, measured = [], []
     for name, folder in job.inputs.items():
-        if name == "data":
+        if name in ("data", "pruned"):
             continue
         own = [Row.from_json(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
         rows += own
         if (folder / "verdicts.npz").is_file():
             measured += _measured(folder, own)
+    if "pruned" in job.inputs:
+        rows += _removed(json.loads((job.inputs["pruned"] / "summary.json").read_text()))
     rows += road_rows(measured, seed=job.seed)
     by_name = {(m.arm, m.artefact): m for m in measured}
     final = job.table["final_arm"]
@@ -282,6 +284,16 @@ def _own_maps(run: Any, probes: ProbeSet, explainers: list[str]) -> Mapping[str,
 def _count(job: Job, artefact: str, metric: str, value: int, unit: str) -> Row:
     subject: Any = "twin" if artefact == "twin" else "engine"
     return Row(job.arm, artefact, subject, metric, float(value), unit, n=1, interval="exact", split="none")
+
+
+def _removed(summary: Mapping[str, Any]) -> list[Row]:
+    """What pruning took away: weights held at zero cost as much as others do, so the two are never one number."""
+    found = (("masked_sparsity", "fraction"), ("macs_removed", "count"))
+    return [
+        Row("pruned", "twin", "twin", metric, float(summary[metric]), unit, n=1, interval="exact", split="none")
+        for metric, unit in found
+        if metric in summary  # an entry stored before the two were told apart says neither
+    ]
 
 
 def _write_rows(folder: Path, rows: list[Row]) -> None:

@@ -141,7 +141,7 @@ def _engines(evidence: Evidence, arm: str) -> list[str]:
 
 def _own(evidence: Evidence, metric: str, *, arm: str, artefact: str, detail: Detail) -> Numbered | None:
     # Shapes do not change on export, so MACs and parameters may be the twin's; a timing may not.
-    if metric in ("macs", "parameters"):
+    if metric in ("macs", "parameters", "macs_removed", "masked_sparsity"):
         return lookup(evidence, metric, arm=arm, artefact=artefact, detail=detail)
     return evidence.find(metric, arm=arm, artefact=artefact, detail=detail)
 
@@ -151,6 +151,8 @@ def deployment_table(evidence: Evidence) -> Table:
     batch_one: Detail = {"batch": 1, "statistic": "median"}
     columns: list[tuple[str, str, Detail]] = [
         ("MACs", "macs", {}),
+        ("MACs removed", "macs_removed", {}),
+        ("Weights masked", "masked_sparsity", {}),
         ("Parameters", "parameters", {}),
         ("Size", "size_bytes", {}),
         ("Latency, median", "latency_ms", batch_one),
@@ -159,6 +161,8 @@ def deployment_table(evidence: Evidence) -> Table:
         ("Agreement with its twin", "agreement", {}),
         ("Logit drift", "logit_drift", {}),
     ]
+    if not any(item.row.metric == "macs_removed" for item in evidence.items):
+        columns = [column for column in columns if column[1] not in ("macs_removed", "masked_sparsity")]
     lines = []
     for arm in evidence.arms:
         for artefact in _engines(evidence, arm):

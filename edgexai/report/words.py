@@ -73,6 +73,8 @@ METRIC_NAMES = {
     "latency_ms": "Latency",
     "throughput": "Throughput",
     "macs": "MACs",
+    "macs_removed": "MACs removed",
+    "masked_sparsity": "Weights masked",
     "parameters": "Parameters",
     "size_bytes": "Size",
     "deletion_auc": "Deletion AUC",

@@ -6,7 +6,6 @@ seed get right, because a recipe only knows its own networks.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,15 +19,15 @@ from edgexai.measure.compare import Measured, road_rows
 from edgexai.recipe.lock import Outcome
 from edgexai.types import Row
 
-_NETWORK_STAGE = {"natural": "train", "refined": "refine", "control": "refine[control]", "pruned": "prune"}
 _OF_COMMON_IMAGES = ("road_acc", "road_gap", "road_lerf_gap", "road_aopc")
+_RIS = "relative_input_stability"
 _PER_IMAGE = {
     "saliency_gini": "gini",
     "roi_share": "roi",
     "deletion_auc": "deletion",
     "insertion_auc": "insertion",
     "pointing_game": "pointing",
-    "relative_input_stability": "ris",
+    _RIS: "ris",
 }
 """Metric -> first part of the name of its per-image values; the explainer follows."""
 
@@ -78,14 +77,22 @@ def collect(arm: str, seed: int, outcomes: Sequence[Outcome], *, network: str, a
     with np.load(measured.folder / "verdicts.npz", allow_pickle=False) as data:
         verdicts = {k.partition("|")[2]: data[k] for k in data.files if k.partition("|")[0] == artefact}
         verdicts |= {k.partition("|")[2]: data[k] for k in data.files if k.startswith("twin|ris/")}
-    summary = json.loads((by_name[_NETWORK_STAGE[network]].folder / "summary.json").read_text())
-    counts = {"masked_sparsity": "fraction", "macs_removed": "count"}
-    mine += [
-        Row(arm, "twin", "twin", name, float(summary.get(name, 0)), unit, n=1, interval="exact", split="none")
-        for name, unit in counts.items()
-    ]
+    if network != "pruned":  # nothing was taken away
+        counts = {"masked_sparsity": "fraction", "macs_removed": "count"}
+        mine += [
+            Row(arm, "twin", "twin", name, 0.0, unit, n=1, interval="exact", split="none")
+            for name, unit in counts.items()
+        ]
+    mine += [_median_stability(row, verdicts) for row in mine if row.metric == _RIS and row.value is not None]
     mine = [replace(row, arm=arm, seed=seed) for row in mine]
     return ArmSeed(arm, seed, tuple(mine), verdicts, tuple(outcomes))
+
+
+def _median_stability(row: Row, verdicts: Mapping[str, NDArray[Any]]) -> Row:
+    """The median over images beside the mean that the sources take: single images with maps near 0 rule the mean."""
+    values = verdicts[f"ris/{row.detail['explainer']}"]
+    value = float(np.log10(np.median(values[np.isfinite(values)])))
+    return replace(row, metric="relative_input_stability_median", value=value, low=None, high=None, interval="none")
 
 
 def with_road(arms: Sequence[ArmSeed]) -> list[ArmSeed]:
@@ -93,7 +100,12 @@ def with_road(arms: Sequence[ArmSeed]) -> list[ArmSeed]:
     first = next(row for row in arms[0].rows if row.subject == "engine")
     measured = [Measured(a.arm, first.artefact, first.runtime, a.verdicts, _split(a)) for a in arms]
     rows = road_rows(measured, seed=arms[0].seed)
-    return [replace(a, rows=(*a.rows, *(row for row in rows if row.arm == a.arm))) for a in arms]
+    right = [a.verdicts["road/base"] for a in arms if "road/base" in a.verdicts]
+    common = {"road/common": np.logical_and.reduce(right)} if right else {}
+    return [
+        replace(a, rows=(*a.rows, *(row for row in rows if row.arm == a.arm)), verdicts={**a.verdicts, **common})
+        for a in arms
+    ]
 
 
 def find(found: ArmSeed, column: str) -> Row | None:
@@ -134,7 +146,7 @@ def per_image(found: ArmSeed, column: str) -> NDArray[np.float64] | None:
     explainer = wanted.get("explainer", "")
     if metric == "road_gap" and f"road/{explainer}/morf" in values:
         random, most = (values[f"road/{name}"].mean(0) for name in ("none/random", f"{explainer}/morf"))
-        return _floats(np.where(values["road/base"], random - most, np.nan))
+        return _floats(np.where(values.get("road/common", values["road/base"]), random - most, np.nan))
     return _floats(values.get(f"{_PER_IMAGE[metric]}/{explainer}")) if metric in _PER_IMAGE else None
 
 

@@ -12,6 +12,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -28,7 +29,7 @@ from edgexai.study.shared_folder import sharing
 from edgexai.study.task import tasks_of
 from edgexai.types import Progress
 
-_KNOCK_S, _CONNECT_S = 10.0, 60.0
+_KNOCK_S, _CONNECT_S, _NOTE_S = 10.0, 60.0, 3.0
 _QUIET = {
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",  # else it writes to standard output when a worker dies; progress tells of that
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -141,8 +142,28 @@ def _knock(address: str) -> None:
         raise RuntimeError(tried.stderr.strip().rpartition("\n")[2])
 
 
+def _gone() -> str:
+    """The address that Ray remembers on this machine, if nobody answers there any more; else "".
+
+    Ray leaves its note behind when a cluster is killed, and would try that address for ten minutes.
+    """
+    note = Path(os.environ.get("RAY_TMPDIR", tempfile.gettempdir())) / "ray" / "ray_current_cluster"
+    try:
+        address = note.read_text().strip()
+    except OSError:
+        return ""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_NOTE_S).close()
+    except (OSError, ValueError):
+        return address
+    return ""
+
+
 def _find_or_start(ray: Any, workers: int, progress: Progress, quiet: dict[str, Any], *, search: bool) -> None:
-    if search:
+    if search and (gone := _gone()):
+        progress({"what": "launcher", "says": f"Ray's note of a cluster at {gone} is old: nobody answers there"})
+    elif search:
         try:
             ray.init(address="auto", **quiet)
         except ConnectionError:

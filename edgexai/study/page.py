@@ -22,7 +22,10 @@ from edgexai.study.seeds import OverSeeds
 from edgexai.types import Row
 
 _SIGNIFICANT = 0.05
-_OWN_NAMES = {"masked_sparsity": "Weights masked", "macs_removed": "MACs removed", "confidence": "Confidence"}
+_OWN_NAMES = {
+    "confidence": "Confidence",
+    "relative_input_stability_median": "Relative input stability",
+}
 
 
 @dataclass(frozen=True)

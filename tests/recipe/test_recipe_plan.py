@@ -62,6 +62,7 @@ def test_roles_and_tables() -> None:
     assert all(by[f"export[{a}]"].table["flavours"] == ["fp32"] for a in ("natural", "refined", "control"))
     assert by["compare"].table["final_arm"] == "pruned"
     assert {n.stage for n in map(by.get, by["compare"].inputs.values()) if n} == {
+        "prune",
         "data",
         "engine",
         "measure",

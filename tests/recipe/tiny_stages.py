@@ -115,7 +115,7 @@ def latency(job: Job) -> None:
 
 def compare(job: Job) -> None:
     _steps(job, 1)
-    lines = [(job.inputs[role] / "rows.jsonl").read_text() for role in job.inputs if role != "data"]
+    lines = [(job.inputs[role] / "rows.jsonl").read_text() for role in job.inputs if role not in ("data", "pruned")]
     rows = [json.loads(line) for text in lines for line in text.splitlines()]
     flagged = [Row.from_json(json.dumps({**row, "flags": ["seen"]})).to_json() for row in rows]
     (job.out / "rows.jsonl").write_text("\n".join(flagged) + "\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,10 +16,11 @@ from launch_recipes import absent, built, loaded, log, rows, stored, weights
 
 from edgexai.errors import MissingCapability
 from edgexai.study.launch_local import launch as launch_local
-from edgexai.study.launch_ray import launch
+from edgexai.study.launch_ray import _gone, launch
 
 HERE = Path(__file__).parent
 LONG = 80
+EVEN = {"RAY_worker_niceness": "0"}  # Ray's workers yield to everything else, other tests for one
 TRAIN = f"measured=True, train={{'epochs': {LONG}}}"
 RECIPES = (
     f"[loaded('victim', {TRAIN}), absent('missing'), loaded('other', measured=True),"
@@ -51,7 +53,7 @@ def run(home: Path, *, kill: str = "") -> tuple[list[dict[str, Any]], str]:
     """
     (home / "nothing").mkdir(parents=True, exist_ok=True)
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("EDGEXAI_", "RAY_"))}
-    env = {**kept, "EDGEXAI_HOME": str(home), "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parents[1]}"}
+    env = {**kept, **EVEN, "EDGEXAI_HOME": str(home), "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parents[1]}"}
     process = subprocess.Popen(
         [sys.executable, "-c", script(home)], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -104,7 +106,7 @@ def test_a_killed_worker_is_tried_again_and_nothing_runs_twice(tmp_path: Path) -
 def test_ctrl_c_ends_the_workers(tmp_path: Path) -> None:
     pytest.importorskip("ray")
     env = {k: v for k, v in os.environ.items() if not k.startswith(("EDGEXAI_", "RAY_"))}
-    env = {**env, "EDGEXAI_HOME": str(tmp_path), "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parents[1]}"}
+    env = {**env, **EVEN, "EDGEXAI_HOME": str(tmp_path), "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parents[1]}"}
     code = script(tmp_path).replace(f"'epochs': {LONG}", "'epochs': 5000")
     process = subprocess.Popen(
         [sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -124,6 +126,19 @@ def test_ctrl_c_ends_the_workers(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("store/*/*.part-*"))
     assert list(tmp_path.glob("store/train/*.work/*"))
     assert not list((tmp_path / "launch").iterdir())
+
+
+def test_an_old_note_of_a_cluster_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    assert _gone() == ""  # no note at all
+    (tmp_path / "ray").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        (tmp_path / "ray" / "ray_current_cluster").write_text(f"{address}\n")
+        assert _gone() == ""  # somebody answers
+    assert _gone() == address
+    (tmp_path / "ray" / "ray_current_cluster").write_text("nonsense")
+    assert _gone() == "nonsense"
 
 
 def test_without_ray_the_error_says_what_installs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
