@@ -118,9 +118,7 @@ class Study(Table):
     recipe: str | None = Field(None, description="shipped recipe whose tables are the base")
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1, strict=False)]
     baseline: ArmName
-    artefact: Literal["fp32", "fp16", "int8-tensorrt", "int8-x86"] = Field(
-        "fp32", description="whose rows count"
-    )
+    artefact: Literal["fp32", "fp16", "int8-tensorrt", "int8-x86"] = Field("fp32", description="whose rows count")
     base: dict[str, dict[str, Any]] = Field(default_factory=dict)
     arms: Annotated[dict[ArmName, ArmTable], Field(min_length=1)]
     tables: Annotated[tuple[TableSpec, ...], Field(min_length=1, strict=False)]
