@@ -324,8 +324,8 @@ class _Recorder:
 
     def __call__(self, event: Mapping[str, Any]) -> None:
         with self._lock:
+            self.log(event)  # first: whoever is told of an event may kill this process over it
             self._events(event)
-            self.log(event)
             if event.get("scalars"):
                 step = int(event.get("step", event.get("done", 0)))
                 self._scalars.add(str(event.get("node", "run")), dict(event["scalars"]), step=step)

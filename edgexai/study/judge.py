@@ -49,7 +49,8 @@ class Judged:
         source, says, theirs: of the study file.
         statistic: what was computed, in words.
         found: over seeds; None where a number is missing.
-        verdict: "reproduced", "contradicted", "undecided", "not measured", or "" where nothing is claimed.
+        verdict: "reproduced", "contradicted", "undecided", "not measured", "not defined", or "" where nothing is
+            claimed.
         n: images behind each number, at least.
     """
 
@@ -169,7 +170,7 @@ def correlate(pair: Correlation, study: Study, found: Found) -> Judged:
             n.append(int(keep.sum()))
         per_seed.append(float(np.mean(parts)))
     if not np.isfinite(per_seed).all():
-        return missing
+        return replace(missing, verdict="not defined", statistic=f"{statistic} (one of the two hardly varies)")
     seen = over_seeds(per_seed, within=(-1.0, 1.0))
     said = verdict(seen, direction=pair.direction, margin=0.0) if pair.direction else ""
     return Judged(pair.source, pair.says, pair.theirs, statistic, seen, said, min(n))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -132,6 +133,8 @@ def test_correlation_over_images_and_over_arms() -> None:
     assert judged.found.value == pytest.approx(stats.spearmanr(x, y).statistic)
     assert judged.verdict == "reproduced"
     assert judged.n == 40
+    constant = {key: replace(item, verdicts={**item.verdicts, "gini/ig": np.ones(40)}) for key, item in found.items()}
+    assert correlate(pair, study(), constant).verdict == "not defined"
     missing = Correlation(x="confidence", y=GINI, direction="higher")
     assert correlate(missing, study(), found).verdict == "not measured"
 
