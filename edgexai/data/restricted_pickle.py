@@ -1,7 +1,8 @@
 """Reads pickles that hold built-in containers, scalars and NumPy arrays of numbers, and refuses every other.
 
-A pickle is a program. This reader resolves a few names, all to stand-ins of its own: no callable of Python, NumPy or of
-any installed package can be reached, and no array is rebuilt by NumPy's own unpickling code.
+Why at all: CIFAR's "python" archives, which many users already have, are pickles; binary files are taken where both are
+there. A pickle is a program: this reader resolves a few names, all to stand-ins of its own, so no callable of Python,
+NumPy or of any installed package can be reached, and no array is rebuilt by NumPy's own unpickling code.
 Source: the restriction of globals in Python's pickle documentation, taken further.
 """
 
