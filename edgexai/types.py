@@ -109,10 +109,11 @@ class Row:
         subject: "engine" or "twin": never print one as the other.
         metric: e.g. "clean_acc", "robust_acc", "saliency_gini", "road_gap", "roi_share", "latency_ms".
         value: None exactly when status is not "measured".
-        unit: "fraction", "ms", "images/s", "count", "bytes", "logit", "unitless".
+        unit: "fraction", "ms", "images/s", "count", "bytes", "logit", "pixels", "unitless".
         n: images (or repetitions, for timings) behind the value.
         low, high: 95 % interval; None where the value is a count or exact.
-        interval: how it was made: "wilson", "bootstrap", "paired-bootstrap", "order-statistics", "exact", "none".
+        interval: how it was made: "wilson", "bootstrap", "paired-bootstrap", "bonett-price" (a difference of paired
+            fractions), "order-statistics", "exact", "none".
         seed: of the random draw behind the value.
         split: data split it was measured on.
         detail: what else defines the number: attack, eps, steps, explainer, order, level, queries, batch ...

@@ -1,8 +1,9 @@
-"""Attacks: pixels perturbed inside a ball around the image. Each takes a callable and knows nothing else.
+"""Attacks: pixels perturbed inside a ball around the image, or on a part of the sign. Each takes a callable.
 
 ``ATTACKS`` lists them. ``fgsm``, ``pgd`` and ``apgd`` need a gradient (torch, the twin); ``square`` and ``noise`` need
 NumPy only, so they also run against an engine on the board; ``ensemble`` is the worst case of several, and says which
-of its parts could run.
+of its parts could run. ``patch`` and ``sticker`` need a gradient too: not small but printed, under changes of pose and
+light.
 """
 
 from __future__ import annotations
@@ -15,5 +16,7 @@ ATTACKS: dict[str, Entry] = {
     "apgd": Entry("edgexai.attack.apgd:apgd"),
     "square": Entry("edgexai.attack.square:square"),
     "noise": Entry("edgexai.attack.noise:noise"),
+    "patch": Entry("edgexai.attack.patch:patch"),
+    "sticker": Entry("edgexai.attack.sticker:sticker"),
     "ensemble": Entry("edgexai.attack.ensemble:ensemble"),
 }

@@ -1,4 +1,4 @@
-"""The speed claims: families of ratios, each measured in one run with both sides in turn.
+"""The speed claims: families of ratios, each measured in one run with both sides in turn; and what intervals hold.
 
 Every entry is ``f(workshop: Workshop) -> list[Line]``.
 """
@@ -16,5 +16,8 @@ FAMILIES: dict[str, Entry] = {
     "detect": Entry("edgexai.bench.detect_speed:detect_over_passes"),
     "memory": Entry("edgexai.bench.memory:memory_over_epochs"),
     "target": Entry("edgexai.bench.latency_target:latency_as_asked"),
+    "coverage": Entry("edgexai.bench.coverage:coverage_of_intervals"),
+    "measurement": Entry("edgexai.bench.measure_cost:measurement_over_passes"),
+    "metrics": Entry("edgexai.bench.metrics_speed:metrics_over_quantus"),
     "startup": Entry("edgexai.bench.startup:listing_time"),
 }

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from math import comb
 from time import perf_counter
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgexai.errors import ShapeError, UserError
+from edgexai.measure.median import median_interval
 
 Seconds = NDArray[np.float64]
 """(n,): one per round."""
@@ -30,7 +30,7 @@ class Line:
         family: key of ``bench.FAMILIES``.
         what: what stands over what, in words.
         value: None where it was skipped.
-        unit: "ratio" or "s".
+        unit: "ratio", "s", or "share" (of simulated studies).
         low, high: interval of the median; ``coverage`` is its exact confidence.
         n: rounds.
         threads: of each side.
@@ -118,30 +118,6 @@ def interleave(sides: Mapping[str, Callable[[], object]], *, rounds: int, warmup
             if number >= 0:
                 times[name][number] = elapsed
     return times
-
-
-def median_interval(values: NDArray[np.float64]) -> tuple[float, float, float, float]:
-    """Median, and the narrowest symmetric pair of order statistics that covers the true median with >= 95 %.
-
-    Args:
-        values: (n,), n >= 1.
-
-    Returns:
-        (median, low, high, coverage); below six values the extremes, whose coverage is less than 95 %.
-
-    Raises:
-        ShapeError: not (n,) with n >= 1.
-    """
-    if values.ndim != 1 or not len(values):
-        raise ShapeError(f"values have shape {values.shape}; a median takes (n,) with n >= 1")
-    n, ordered = len(values), np.sort(values)
-    # P(the true median lies below the k-th smallest) = sum_{i<k} C(n,i) / 2^n, the same above by symmetry
-    outside, rank = 1, 1
-    while 2 * (outside + comb(n, rank)) <= 0.05 * 2**n:
-        outside += comb(n, rank)
-        rank += 1
-    coverage = max(0.0, 1 - 2 * outside / 2**n)
-    return float(np.median(ordered)), float(ordered[rank - 1]), float(ordered[n - rank]), coverage
 
 
 def ratio_line(

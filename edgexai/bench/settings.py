@@ -26,6 +26,9 @@ class BenchSettings:
         detect_images, detect_samples: of one LIME round of training.
         memory_epochs: of the trainings whose memory is watched, at least 6.
         target_shares, target_repeats: latencies asked of pruning, as shares of the dense network's; timed calls.
+        road_images: of ROAD beside Quantus.
+        measure_images: of a whole scoring of maps.
+        coverage_studies: simulated studies of every kind of interval.
     """
 
     rounds: int = 9
@@ -50,6 +53,9 @@ class BenchSettings:
     memory_epochs: int = 20
     target_shares: tuple[float, ...] = (0.5, 0.75)
     target_repeats: int = 200
+    road_images: int = 100
+    measure_images: int = 32
+    coverage_studies: int = 2000
 
 
 FULL = BenchSettings()
@@ -62,6 +68,9 @@ QUICK = BenchSettings(
     batch_repeats=3,
     batches=(32,),
     large_batch=32,
+    coverage_studies=200,
+    road_images=20,
+    measure_images=16,
     startup_runs=7,
     attack_batches=10,
     attack_steps=2,

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgexai.bench.line import Line, interleave, median_interval, ratio_line
+from edgexai.bench.line import Line, interleave, ratio_line
 from edgexai.bench.workshop import Workshop
+from edgexai.measure.median import median_interval
 
 _LISTING = ("-c", "import sys; from edgexai.cli.main import main; sys.exit(main(['recipe', 'ls']))")
 _AIM = "<= 0.4"

@@ -61,7 +61,8 @@ def as_text(lines: Sequence[Line], about: Mapping[str, str]) -> str:
             f"{met} of {aims} aims met"
             + (f", {skipped} line(s) skipped" if skipped else "")
             + (f"; ~ marks {close} whose interval holds the aim" if close else ""),
-            "Value: median over n rounds of the ratio within a round; interval: of that median, from order statistics.",
+            "Value: median over n rounds of the ratio within a round; interval: of that median, from order statistics. "
+            "Of coverage: share of n simulated studies; interval: Clopper and Pearson's.",
             "",
             "How",
             *methods,

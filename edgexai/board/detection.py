@@ -17,7 +17,7 @@ from edgexai.board.golden import departure, map_departure
 from edgexai.board.rebuilds import REPEATED
 from edgexai.board.tolerance import limits
 from edgexai.errors import UserError
-from edgexai.measure.stats import wilson
+from edgexai.measure.proportions import wilson
 from edgexai.types import Logits
 
 

@@ -9,23 +9,17 @@ from typing import Annotated
 import typer
 
 from edgexai.cli.options import JsonOption
-from edgexai.errors import UserError
+from edgexai.cli.preprocessing import (
+    AnswerOption,
+    LayoutOption,
+    MeanOption,
+    OutputOption,
+    SizeOption,
+    StdOption,
+    preprocessing,
+)
 
 app = typer.Typer(add_completion=False)
-
-
-class LayoutChoice(str, Enum):
-    """Where the channels stand."""
-
-    NCHW = "nchw"
-    NHWC = "nhwc"
-
-
-class AnswerChoice(str, Enum):
-    """What an ONNX file gives."""
-
-    LOGITS = "logits"
-    PROBABILITIES = "probabilities"
 
 
 class FitChoice(str, Enum):
@@ -53,16 +47,12 @@ def explain(
     out: Annotated[Path, typer.Option("--out", help="Folder for pictures, maps and JSON.")] = Path("explained"),
     target: Annotated[int | None, typer.Option("--target", min=0, help="Class; default: each image's first.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
-    mean: Annotated[str | None, typer.Option("--mean", help="Of (x - mean) / std on [0,1]: 0.485,0.456,0.406")] = None,
-    std: Annotated[str | None, typer.Option("--std", help="0.229,0.224,0.225")] = None,
-    size: Annotated[
-        str | None, typer.Option("--size", help="Input in pixels: 224, or 240x320 (height x width).")
-    ] = None,
-    layout: Annotated[LayoutChoice | None, typer.Option("--layout", help="Default: looked up.")] = None,
-    answer: Annotated[
-        AnswerChoice | None, typer.Option("--answer", help="What the file gives; default: tried.")
-    ] = None,
-    output: Annotated[str | None, typer.Option("--output", help="Name of the output with the classes.")] = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    size: SizeOption = None,
+    layout: LayoutOption = None,
+    answer: AnswerOption = None,
+    output: OutputOption = None,
     labels: Annotated[Path | None, typer.Option("--labels", help="Text file, a class name a line.")] = None,
     fit: Annotated[FitChoice, typer.Option("--fit", help="The middle, or all of it squashed.")] = FitChoice.CROP,
     score: Annotated[ScoreChoice, typer.Option("--score", help="Of black-box methods.")] = ScoreChoice.PROBABILITY,
@@ -75,7 +65,6 @@ def explain(
     """Explain a classifier's decision on pictures: overlays, a contact sheet, maps and figures."""
     from edgexai.cli.explain_model import open_model
     from edgexai.cli.explain_work import run_explain
-    from edgexai.engine.foreign import Preprocessing
     from edgexai.explain.apply import ExplainSettings, check_method
     from edgexai.explain.presets import preset_named
 
@@ -83,16 +72,7 @@ def explain(
     names = [name.strip() for name in method.split(",") if name.strip()] if method else None
     for name in names or ():
         check_method(name)
-    prepare = Preprocessing(
-        mean=_three(mean, "--mean"),
-        std=_three(std, "--std"),
-        size=_size(size),
-        layout=None if layout is None else layout.value,
-        answer=None if answer is None else answer.value,
-        output=output,
-    )
-    if prepare.std is not None and min(prepare.std) <= 0:
-        raise UserError(f"--std {std}: each must be above 0")
+    prepare = preprocessing(mean=mean, std=std, size=size, layout=layout, answer=answer, output=output)
     opened = open_model(model, prepare, labels=labels)
     settings = ExplainSettings(
         preset=preset,
@@ -109,26 +89,3 @@ def explain(
         print((out / "explanations.json").read_text(encoding="utf-8"), end="")
     else:
         print("\n".join(lines))
-
-
-def _three(text: str | None, option: str) -> tuple[float, float, float] | None:
-    if text is None:
-        return None
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError:
-        values = []
-    if len(values) == 1:
-        values *= 3
-    if len(values) != 3 or not all(abs(v) < 1e6 for v in values):
-        raise UserError(f"{option} {text}: wanted three numbers, e.g. 0.485,0.456,0.406, or one for all channels")
-    return values[0], values[1], values[2]
-
-
-def _size(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isdigit() and 0 < int(part) <= 4096 for part in parts):
-        raise UserError(f"--size {text}: wanted pixels, e.g. 224, or 240x320 for height x width")
-    return int(parts[0]), int(parts[-1])

@@ -28,6 +28,7 @@ NOUNS = {
     "bundle": "Pack what a run ended with, for a board.",
     "verify": "Check a bundle: bytes, signature, golden vectors.",
     "report": "Make a run's report again from its rows.",
+    "compare": "Runs side by side: differences, intervals, and what must not be subtracted.",
     "flash": "A bundle onto a board over ssh: build, verify, measure, swap or roll back, rows back home.",
     "bench": "The speed claims, side by side with the peers.",
     "lint": "Whether the board's TensorRT takes an ONNX file, node by node.",

@@ -1,107 +1,142 @@
-"""``edgexai measure ENGINE --data CARD``: an ONNX file's accuracy on a data set's test splits, with intervals.
+"""``edgexai measure ENGINE --data CARD``: any classifier file on a data set's test splits, with intervals.
 
-Of a corrupted data set, one split is in memory at a time.
+Of a file that edgexai made, accuracy alone unless more is named: the rest stands in its run. Of a foreign file all that
+needs no twin. ``--probes`` replays a stored probe set; ``PART... --merge`` puts together what several processes did.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
+from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from edgexai.cli.options import DataRootOption, Device, DeviceOption
+from edgexai.cli.preprocessing import (
+    AnswerOption,
+    LayoutOption,
+    MeanOption,
+    OutputOption,
+    SizeOption,
+    StdOption,
+    preprocessing,
+)
 from edgexai.errors import UserError
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 app = typer.Typer(add_completion=False)
 
 
-@app.command()
+class Launcher(str, Enum):
+    """Who does the work."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
+@app.command(no_args_is_help=True)
 def measure(
     engine: Annotated[
-        str, typer.Argument(help="An ONNX or TensorRT file, or a recipe's name: the engine of its latest run.")
+        list[str],
+        typer.Argument(
+            metavar="ENGINE", help="An ONNX or TensorRT file, or a recipe's name: the engine of its latest run."
+        ),
     ],
-    data: Annotated[str, typer.Option("--data", help="Data set card, see: edgexai data ls.")],
+    data: Annotated[str | None, typer.Option("--data", help="Data set card, see: edgexai data ls.")] = None,
+    probes: Annotated[
+        str | None, typer.Option("--probes", help="A folder of probes, or a recipe's name: those of its latest run.")
+    ] = None,
     n: Annotated[
         int | None, typer.Option("--n", min=1, help="Images of each test split, drawn once; all when absent.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write the rows here, as JSON lines.")] = None,
+    report: Annotated[Path | None, typer.Option("--report", help="Write a run folder with a report here.")] = None,
+    attacks: Annotated[str | None, typer.Option("--attacks", help="noise,square; or none.")] = None,
+    eps: Annotated[str | None, typer.Option("--eps", help="In pixels of [0,1]: 2/255,8/255.")] = None,
+    attack_n: Annotated[int | None, typer.Option("--attack-n", min=1, help="Images under noise.")] = None,
+    square_n: Annotated[int | None, typer.Option("--square-n", min=1, help="Images under Square.")] = None,
+    square_queries: Annotated[int | None, typer.Option("--square-queries", min=1, help="For each of them.")] = None,
+    explainers: Annotated[
+        str | None, typer.Option("--explainers", help="lime,rise,occlusion,kernelshap; or none.")
+    ] = None,
+    explain_n: Annotated[int | None, typer.Option("--explain-n", min=1, help="Images whose maps are scored.")] = None,
+    rise_masks: Annotated[int | None, typer.Option("--rise-masks", min=16, help="Masks per image.")] = None,
+    corruptions: Annotated[str | None, typer.Option("--corruptions", help="fog,snow,...; all; or none.")] = None,
+    corruption_n: Annotated[int | None, typer.Option("--corruption-n", min=1, help="Images under each.")] = None,
+    severities: Annotated[str | None, typer.Option("--severities", help="Of the corruptions: 1,3,5.")] = None,
+    classes: Annotated[
+        Path | None, typer.Option("--classes", help="Text file: for each output, in order, the name of its class.")
+    ] = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    size: SizeOption = None,
+    layout: LayoutOption = None,
+    answer: AnswerOption = None,
+    output: OutputOption = None,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    shards: Annotated[
+        str | None, typer.Option("--shards", help="k/n: do the k-th of n shares; --out then takes a part.")
+    ] = None,
+    merge: Annotated[bool, typer.Option("--merge", help="ENGINE... are parts that --shards wrote.")] = False,
+    launcher: Annotated[Launcher, typer.Option(help="In this process, or on a Ray cluster.")] = Launcher.LOCAL,
+    workers: Annotated[int, typer.Option(min=1, help="Shares at one time, on a Ray cluster.")] = 2,
     device: DeviceOption = Device.CPU,
     data_root: DataRootOption = None,
 ) -> None:
-    """Measure accuracy, overall and per class; of corrupted data, overall for each corruption and severity."""
-    from edgexai.config.cards import read_card
+    """Measure a classifier: accuracy overall and per class, noise, Square, corruptions, explanations, time."""
+    from edgexai.cli.measure_asked import asked_for
+    from edgexai.cli.measure_work import engine_file, measure_data, measure_probes, merge_files, read_classes
     from edgexai.config.home import default_home
-    from edgexai.config.recipe import DataTable
-    from edgexai.data.corrupted import CorruptedSplits, corruption_of
-    from edgexai.data.load import load
-    from edgexai.engine.open import open_engine
-    from edgexai.measure.foreign import clean_rows
-    from edgexai.recipe.evaluations import log_evaluation
 
-    card = read_card(data)
+    if merge:
+        merge_files([Path(name) for name in engine], out=out, report=report)
+        return
+    if len(engine) > 1:
+        raise UserError(f"{len(engine)} engines: one at a time", next_step="parts of one measurement: add --merge")
+    if (data is None) == (probes is None):
+        raise UserError("measured on what?", next_step="give --data CARD or --probes FOLDER")
     home = default_home()
-    path = _engine_file(engine, home)
-    run = open_engine(path, device=device.value)
-    arch = json.loads(run.metadata.get("edgexai.arch", "{}"))
-    table = DataTable.model_validate({"name": data, "size": int(arch.get("size", 32))})
-    found = load(table, seed=0, data_root=data_root)
-    artefact = run.metadata.get("edgexai.artefact", "fp32")
-    trained_on = run.metadata.get("edgexai.data", "unknown")
-    home.mkdir(parents=True, exist_ok=True)
-    rows = []
-    learnt = [split.name for split in card.splits if split.use != "test"]
-    splits = found.splits
-    if isinstance(splits, CorruptedSplits):
-        # Drawn before it is corrupted: what is not scored need not be made.
-        splits = splits.take(_index(len(splits.clean["test"]), n))
-    for name in splits:
-        if name in learnt:
-            continue
-        split = splits[name]
-        split = split.take(_index(len(split), n))
-        log_evaluation(home, recipe=f"measure {path.name}", arm=artefact, data_key=f"{data}/{name}", key="")
-        part = clean_rows(run, split, classes=found.classes, artefact=artefact, runtime=run.runtime)
-        about: dict[str, str | int | float] = {"data": data, "trained_on": trained_on}
-        if which := corruption_of(name):
-            part = [replace(part[0], metric="corruption_acc")]
-            about |= {"corruption": which[0], "severity": which[1]}
-        rows += [replace(row, detail={**row.detail, **about}) for row in part]
-    for row in rows:
-        if row.value is None or row.low is None or row.high is None:
-            continue
-        what = f"{data}/{row.split}" + (f", {row.detail['class']}" if "class" in row.detail else ", all classes")
-        print(f"{row.value:7.2%}  [{row.low:.2%}, {row.high:.2%}]  n {row.n:>6,}  {what}")
-    corrupted = [row.value for row in rows if row.metric == "corruption_acc" and row.value is not None]
-    if corrupted:
-        print(f"{sum(corrupted) / len(corrupted):7.2%}  mean of {len(corrupted)} corruptions and severities")
-    print(f"trained on {trained_on}; {run.runtime}; 95 % Wilson intervals")
-    if out is not None:
-        out.write_text("".join(row.to_json() + "\n" for row in rows), encoding="utf-8")
+    path = engine_file(engine[0], home)
+    words = {
+        "attacks": attacks, "eps": eps, "explainers": explainers, "corruptions": corruptions, "severities": severities,
+    }  # fmt: skip
+    numbers = {
+        "n": n, "attack_n": attack_n, "square_n": square_n, "square_queries": square_queries, "explain_n": explain_n,
+        "rise_masks": rise_masks, "corruption_n": corruption_n,
+    }  # fmt: skip
+    prepare = preprocessing(mean=mean, std=std, size=size, layout=layout, answer=answer, output=output)
+    if probes is not None:
+        if shards or launcher is Launcher.RAY or report or classes:
+            raise UserError("--probes: is one piece of work; leave --shards, --launcher, --report and --classes out")
+        measure_probes(
+            path, probes, words=words, numbers=numbers, prepare=prepare, home=home, device=device.value, out=out
+        )
+        return
+    from edgexai.measure.foreign import Request
+
+    request = Request(
+        engine=path.absolute(),
+        data=str(data),
+        asked=asked_for(path, str(data), words=words, numbers=numbers, seed=seed),
+        prepare=prepare,
+        classes=None if classes is None else read_classes(classes),
+        device=device.value,
+        data_root=None if data_root is None else data_root.absolute(),
+    )
+    measure_data(
+        request,
+        home=home,
+        shard=_share(shards),
+        ray_workers=workers if launcher is Launcher.RAY else 0,
+        out=out,
+        report=report,
+    )
 
 
-def _index(total: int, n: int | None) -> NDArray[np.int64]:
-    """``n`` of ``total`` images, all where n is None; ascending, the same at every call."""
-    import numpy as np
-
-    if n is None or n >= total:
-        return np.arange(total)
-    return np.sort(np.random.default_rng([0, 31]).permutation(total)[:n])
-
-
-def _engine_file(name: str, home: Path) -> Path:
-    from edgexai.cli.report import find_run
-
-    if name.endswith((".onnx", ".engine", ".plan")):
-        return Path(name)
-    folder = find_run(name, home) / "engine"
-    for artefact in ("int8-tensorrt", "fp16", "fp32"):
-        if (folder / f"{artefact}.onnx").is_file():
-            return folder / f"{artefact}.onnx"
-    raise UserError(f"{folder}: no engine there", next_step=f"edgexai recipe run {name}")
+def _share(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    first, _, last = text.partition("/")
+    if not (first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last) <= 10_000):
+        raise UserError(f"--shards {text}: wanted k/n with k from 1 to n, e.g. 1/3")
+    return int(first), int(last)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from pydantic import BaseModel
@@ -18,12 +19,19 @@ def shown_recipe(loaded: LoadedRecipe) -> str:
     out = []
     for prefix, header, pairs in blocks:
         lines = [
-            (f"{key} = {_toml(value)}", loaded.origin[f"{prefix}{key}"]) for key, value in pairs if value is not None
+            (f"{_key(key)} = {_toml(value)}", loaded.origin[f"{prefix}{key}"])
+            for key, value in pairs
+            if value is not None
         ]
         # Long lists must not push every tag to the right.
         width = max((len(text) for text, _ in lines if len(text) <= 60), default=0)
         out.append("\n".join([*([header] if header else []), *(f"{text:<{width}}  # {tag}" for text, tag in lines)]))
     return "\n\n".join(out) + "\n"
+
+
+def _key(name: str) -> str:
+    """Bare where TOML allows it; a gate's column has spaces, hence quotes."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml(name)
 
 
 def _toml(value: Any) -> str:

@@ -6,10 +6,12 @@ They fail in a second what would otherwise fail after an hour of training. Torch
 from __future__ import annotations
 
 from edgexai.config.cards import read_card
+from edgexai.config.column import parse_column
 from edgexai.config.recipe import Recipe
 
-_RENDERED = ("signs", "signs_shortcut")
+RENDERED = ("signs", "signs_shortcut")
 _POOLED_HEAD = ("signnet", "resnet18", "resnet20", "mobilenet_v2", "densenet_small")
+_LEDGER = ("step_acc", "map_drift", "top_drift", "centre_shift")
 _NO_BATCH_NORM = ("lisa_cnn",)
 
 
@@ -24,7 +26,7 @@ def incoherences(recipe: Recipe) -> list[str]:
             f"edgexai measure ENGINE --data {data.name}"
         )
     if data.per_class is not None and not rendered:
-        faults.append(f'data.per_class: only rendered data has it ({", ".join(_RENDERED)}), not "{data.name}"')
+        faults.append(f'data.per_class: only rendered data has it ({", ".join(RENDERED)}), not "{data.name}"')
     if data.rendered and data.name != "gtsrb":
         faults.append(f'data.rendered: rendered signs show the classes of "gtsrb", not of "{data.name}"; leave it out')
     if recipe.refine and recipe.refine.relevance == "mask" and not card.masks:
@@ -68,12 +70,25 @@ def incoherences(recipe: Recipe) -> list[str]:
             f'measure.explainers has "gradcam": "{model.factory}" is not said to have a feature map '
             '(model.feature_map = "features"); take it off the list'
         )
+    faults += _gates(recipe)
     return faults + _pruning(recipe, places=card.boxes or card.masks, cam="" if pooled else why)
 
 
 def _hidden(recipe: Recipe) -> bool:
     """A network of the user's own that shows its logits alone."""
     return recipe.model.name == "own" and recipe.model.feature_map == "none"
+
+
+def _gates(recipe: Recipe) -> list[str]:
+    """Gates on the drift ledger of a recipe that has none: better told now than after the training."""
+    if recipe.gate is None or recipe.measure is None or recipe.measure.ledger_n:
+        return []
+    asked = [name for name, condition in recipe.gate.model_dump().items() if condition is not None]
+    return [
+        f'gate "{name}": a number of the drift ledger; write measure.ledger_n, the images that it follows'
+        for name in asked
+        if parse_column(name)[0] in _LEDGER or "step" in parse_column(name)[1]
+    ]
 
 
 def _pruning(recipe: Recipe, *, places: bool, cam: str) -> list[str]:

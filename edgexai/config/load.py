@@ -222,11 +222,16 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+def _keys(table: BaseModel) -> list[str]:
+    """Its fields, and in a table that takes further keys those that were written."""
+    return [*type(table).model_fields, *(table.model_extra or ())]
+
+
 def _origins(recipe: Recipe, raw: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, Origin]:
     """Where every value comes from."""
     origin: dict[str, Origin] = {}
     for name, value in recipe:
-        leaves = [f"{name}.{key}" for key in type(value).model_fields] if isinstance(value, BaseModel) else [name]
+        leaves = [f"{name}.{key}" for key in _keys(value)] if isinstance(value, BaseModel) else [name]
         if value is None:
             continue
         for leaf in leaves:

@@ -7,6 +7,7 @@ A table that the recipe lacks appears as soon as one of its keys is given; the s
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -34,9 +35,8 @@ def apply_overrides(
     given: dict[str, str] = {}
     faults: list[str] = []
     for text in overrides:
-        dotted, equals, value_text = text.partition("=")
-        dotted = dotted.strip()
-        parts = dotted.split(".")
+        dotted, equals, value_text = _split(text, schema)
+        parts = dotted.split(".", 1) if _takes_any_key(schema, dotted.partition(".")[0]) else dotted.split(".")
         if not equals or not all(parts):
             faults.append(f'"{text}": not an override; write table.key=value, as in train.epochs=3')
         elif dotted in given:
@@ -47,6 +47,19 @@ def apply_overrides(
             if fault:
                 faults.append(f"{dotted}: {fault} (override)")
     return out, given, faults
+
+
+def _split(text: str, schema: type[BaseModel]) -> tuple[str, str, str]:
+    """Key, "=" and value; a key that names rows has "=" in it, so its value begins at the one before the condition."""
+    if _takes_any_key(schema, text.partition(".")[0].strip()) and (at := re.search(r"=(?=\s*[\"']?\s*[<>]=)", text)):
+        return text[: at.start()].strip(), "=", text[at.end() :]
+    dotted, equals, value = text.partition("=")
+    return dotted.strip(), equals, value
+
+
+def _takes_any_key(schema: type[BaseModel], name: str) -> bool:
+    table = table_of(schema, name)
+    return table is not None and table.model_config.get("extra") == "allow"
 
 
 def _set(out: dict[str, Any], parts: list[str], text: str, schema: type[BaseModel]) -> str:
@@ -63,7 +76,7 @@ def _set(out: dict[str, Any], parts: list[str], text: str, schema: type[BaseMode
         literal: Any = None if "\n" in text or "\r" in text else tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError):  # TOMLDecodeError is a ValueError; so is an integer of 5,000 digits
         literal = None
-    if field is not None and accepts_text(field.annotation):
+    if (field is None and rest and _takes_any_key(schema, head)) or (field and accepts_text(field.annotation)):
         value = literal if isinstance(literal, str) else value
     elif literal is None:
         # An unknown key is reported once, by the schema, whatever its value looks like.

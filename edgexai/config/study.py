@@ -1,7 +1,6 @@
 """Schema of a study: arms that differ in a few tables of one recipe, seeds, the tables to print, the claims to judge.
 
-A number is named by its metric and what of its row's ``detail`` singles it out: ``"robust_acc attack=pgd eps=8/255"``.
-Imports no torch.
+A number is named as in ``column.py``: ``"robust_acc attack=pgd eps=8/255"``. Imports no torch.
 """
 
 from __future__ import annotations
@@ -11,22 +10,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from edgexai.config.column import check_column
 from edgexai.config.fields import Table
 
-_WORD = r"[A-Za-z0-9_.@/+-]+"
 _TABLES = ("data", "model", "train", "refine", "prune", "export", "engine", "measure")
-
-
-def parse_column(text: str) -> tuple[str, dict[str, str]]:
-    """``"road_gap explainer=ig"`` -> metric and the wanted details."""
-    metric, *rest = text.split()
-    return metric, dict(word.split("=", 1) for word in rest)
-
-
-def _check_column(text: str) -> str:
-    if not re.fullmatch(rf"{_WORD}( +{_WORD}={_WORD})*", text):
-        raise ValueError(f'"{text}": write a metric and details, as in "robust_acc attack=pgd eps=8/255"')
-    return text
 
 
 def _check_name(name: str) -> str:
@@ -35,7 +22,7 @@ def _check_name(name: str) -> str:
     return name
 
 
-ColumnName = Annotated[str, AfterValidator(_check_column)]
+ColumnName = Annotated[str, AfterValidator(check_column)]
 ArmName = Annotated[str, AfterValidator(_check_name)]
 Columns = Annotated[tuple[ColumnName, ...], Field(min_length=1, strict=False)]
 Arms = Annotated[tuple[ArmName, ...], Field(strict=False)]

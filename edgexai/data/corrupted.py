@@ -36,8 +36,8 @@ class CorruptedSplits(Mapping[str, Split]):
         official: Path | None,
         index: NDArray[np.int64] | None = None,
     ) -> None:
-        self.clean = clean
-        self._n_classes, self._seed, self._official, self._index = n_classes, seed, official, index
+        self.clean, self.official = clean, official
+        self._n_classes, self._seed, self._index = n_classes, seed, index
 
     def take(self, index: NDArray[np.int64]) -> CorruptedSplits:
         """The same with only some test images, each corrupted as it is among all of them.
@@ -46,7 +46,7 @@ class CorruptedSplits(Mapping[str, Split]):
             index: (n,) into the clean test split, which must be whole here.
         """
         clean = {**self.clean, "test": self.clean["test"].take(index)}
-        return CorruptedSplits(clean, n_classes=self._n_classes, seed=self._seed, official=self._official, index=index)
+        return CorruptedSplits(clean, n_classes=self._n_classes, seed=self._seed, official=self.official, index=index)
 
     def __getitem__(self, name: str) -> Split:
         if name in self.clean:
@@ -54,9 +54,9 @@ class CorruptedSplits(Mapping[str, Split]):
         if (which := corruption_of(name)) is None:
             raise KeyError(name)
         test = self.clean["test"]
-        if self._official is None:
+        if self.official is None:
             return corrupted(test, which[0], severity=which[1], seed=self._seed, index=self._index)
-        images, labels = read_official(self._official, which[0], severity=which[1])
+        images, labels = read_official(self.official, which[0], severity=which[1])
         if self._index is not None:
             images, labels = images[self._index], labels[self._index]
         n = len(labels)
@@ -67,10 +67,10 @@ class CorruptedSplits(Mapping[str, Split]):
             np.full((n, 4), np.nan, np.float32),
             np.full(n, -1, np.int64),
         )
-        check_split(made, where=f"{self._official}: {name}", n_classes=self._n_classes)
+        check_split(made, where=f"{self.official}: {name}", n_classes=self._n_classes)
         if not np.array_equal(labels, test.labels):
             raise UserError(
-                f"{self._official}: its labels are not those of the clean test images",
+                f"{self.official}: its labels are not those of the clean test images",
                 next_step="the folder belongs to another data set, or test images were left out: it needs them all",
             )
         return made

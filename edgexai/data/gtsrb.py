@@ -46,7 +46,7 @@ def load_gtsrb(table: DataTable, *, seed: int, data_root: Path | None, progress:
     faults = Faults(f"gtsrb in {files.base}")
     with open_source(files, faults=faults) as source:
         train_rows, train_members = _training(source, faults)
-        test_rows, test_members = _test(source, faults)
+        test_rows, test_members = official_test(source, faults)
         faults.raise_if_any(next_step=_NEXT)
         rows = [*train_rows, *test_rows]
         images = decode(
@@ -104,8 +104,13 @@ def _training(source: Source, faults: Faults) -> tuple[list[GtsrbRow], list[Memb
     return rows, members
 
 
-def _test(source: Source, faults: Faults) -> tuple[list[GtsrbRow], list[Member]]:
-    """Rows and images of the official test set, paired."""
+def official_test(source: Source, faults: Faults) -> tuple[list[GtsrbRow], list[Member]]:
+    """Rows and images of the official test set, paired.
+
+    Args:
+        source: open.
+        faults: gets what is missing or does not fit together.
+    """
     rows: list[GtsrbRow] = []
     members: list[Member] = []
     if source.truth is None:

@@ -65,7 +65,6 @@ def read_images(found: OwnScan, *, size: int, faults: Faults, progress: Progress
     members = [Member(str(image.path), partial(Path.read_bytes, image.path)) for image in found.images]
     images = decode(members, sizes=found.sizes, size=size, faults=faults, progress=progress)
     number = {name: k for k, name in enumerate(found.classes)}
-    tracks = {text: k for k, text in enumerate(sorted({image.track for image in found.images if image.track}))}
     boxes = np.array([image.box or (np.nan,) * 4 for image in found.images], dtype=np.float64)
     scale = np.array([(size / width, size / height) * 2 for width, height in found.sizes])
     return Split(
@@ -73,12 +72,24 @@ def read_images(found: OwnScan, *, size: int, faults: Faults, progress: Progress
         images,
         np.array([number[image.label] for image in found.images], dtype=np.int64),
         (boxes * scale).astype(np.float32),
-        np.array([tracks.get(image.track, -1) for image in found.images], dtype=np.int64),
+        number_tracks(found),
     )
 
 
-def split_own(everything: Split, found: OwnScan, *, share: float, seed: int) -> dict[str, Split]:
-    """The user's own splits, and drawn ones for those that the user does not name.
+def number_tracks(found: OwnScan) -> NDArray[np.int64]:
+    """(N,): tracks numbered in their sorted order, -1 where unknown."""
+    tracks = {text: k for k, text in enumerate(sorted({image.track for image in found.images if image.track}))}
+    return np.array([tracks.get(image.track, -1) for image in found.images], dtype=np.int64)
+
+
+def sides_of(found: OwnScan, labels: Labels, tracks: NDArray[np.int64], *, share: float, seed: int) -> NDArray[np.str_]:
+    """(N,) "train", "val" or "test": as the user says, and drawn for those that the user does not name.
+
+    Args:
+        found: the scan.
+        labels, tracks: (N,) of its images.
+        share: of the training images that validate.
+        seed: of that draw; the test images are always the same.
 
     Raises:
         UserError: a class or the tracks are too few to draw from.
@@ -87,8 +98,18 @@ def split_own(everything: Split, found: OwnScan, *, share: float, seed: int) -> 
     for side, part, stream in (("test", TEST_SHARE, TEST_SEED), ("val", share, seed)):
         if side not in found.sides:
             index = np.flatnonzero(sides == "train")
-            drawn = _draw(everything.labels[index], everything.tracks[index], share=part, seed=stream)
+            drawn = _draw(labels[index], tracks[index], share=part, seed=stream)
             sides[index[drawn]] = side
+    return sides
+
+
+def split_own(everything: Split, found: OwnScan, *, share: float, seed: int) -> dict[str, Split]:
+    """The user's own splits, and drawn ones for those that the user does not name.
+
+    Raises:
+        UserError: a class or the tracks are too few to draw from.
+    """
+    sides = sides_of(found, everything.labels, everything.tracks, share=share, seed=seed)
     splits = {side: everything.take(np.flatnonzero(sides == side)) for side in ("train", "val", "test")}
     if empty := [side for side, split in splits.items() if not len(split)]:
         raise UserError(

@@ -93,24 +93,30 @@ def sanity_check(
     return SanityVerdict(method, found, median, threshold, median < threshold)
 
 
-def randomised(model: nn.Module, images: Images, *, seed: int) -> nn.Module:
+def randomised(model: nn.Module, images: Images, *, seed: int, layers: frozenset[str] | None = None) -> nn.Module:
     """A copy whose every weight tensor is shuffled, batch norm's statistics taken anew from ``images``.
 
     Args:
         model: not modified.
         images: float32 (N,3,H,W), N >= 2.
-        seed: of the shuffling.
+        seed: of the shuffling; the draw of a tensor does not depend on ``layers``.
+        layers: names of the modules to randomise, all others stay; None = all.
 
     Returns:
         The copy, in eval mode.
     """
     other = copy.deepcopy(model)
     generator = torch.Generator().manual_seed(seed)
-    norms = [m for m in other.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    norms = [
+        m
+        for name, m in other.named_modules()
+        if isinstance(m, nn.modules.batchnorm._BatchNorm) and (layers is None or name in layers)
+    ]
     with torch.no_grad():
-        for parameter in other.parameters():
+        for name, parameter in other.named_parameters():
             order = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)
-            parameter.copy_(parameter.flatten()[order].view_as(parameter))
+            if layers is None or name.rpartition(".")[0] in layers:
+                parameter.copy_(parameter.flatten()[order].view_as(parameter))
         for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None  # the plain mean over batches

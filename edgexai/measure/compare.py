@@ -1,6 +1,7 @@
 """Arms side by side on the same images: ROAD on images all compared arms get right, paired differences.
 
-A difference is a row of its own with a paired bootstrap interval; a gain is never read off two separate intervals.
+A difference is a row of its own with a paired interval and test; a gain is never read off two separate intervals. The
+p-values of one pair of arms are one table: ``detail["p_holm"]`` corrects for its length.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgexai.measure.attack_words import attack_words
 from edgexai.measure.faithfulness import LEVELS
+from edgexai.measure.paired_tests import holm
 from edgexai.measure.rows import Detail, accuracy_row, difference_row, mean_row
 from edgexai.types import Row
 
@@ -104,8 +107,7 @@ def difference_rows(one: Measured, other: Measured, *, against: str, seed: int) 
         if kind == "clean":
             rows.append(difference_row(a, b, **words, metric="clean_acc", unit="fraction", split=rest))
         elif kind == "robust":
-            attack, radius = rest.split("@")
-            detail: dict[str, str | int | float] = {"attack": attack, "eps": radius}
+            detail = attack_words(rest)
             rows.append(
                 difference_row(a, b, **words, metric="robust_acc", unit="fraction", split=one.split, detail=detail)
             )
@@ -126,4 +128,8 @@ def difference_rows(one: Measured, other: Measured, *, against: str, seed: int) 
                 rows.append(
                     difference_row(*gaps, **words, metric="road_gap", unit="fraction", split=one.split, detail=detail)
                 )
-    return rows
+    adjusted = holm([float(row.detail["p"]) for row in rows])
+    return [
+        replace(row, detail={**row.detail, "p_holm": p, "tests": len(rows)})
+        for row, p in zip(rows, adjusted, strict=True)
+    ]

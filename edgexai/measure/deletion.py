@@ -52,6 +52,26 @@ def area(curves: NDArray[np.float64]) -> NDArray[np.float64]:
     return areas
 
 
+def aopc(curves: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Area over a perturbation curve: mean over steps 0 to S of (first value - value), per image.
+
+    Args:
+        curves: (N,S+1), as ``DeletionInsertion.deletion``: what stays of the class while pixels leave.
+
+    Returns:
+        (N,); higher = the pixels that left first mattered more. Step 0 counts as 0, so the divisor is S + 1.
+
+    Raises:
+        ShapeError: not (N,S+1) with S >= 1.
+
+    Source: Samek et al., IEEE TNNLS 2017, eq. 12 (pixels in place of its regions).
+    """
+    if curves.ndim != 2 or curves.shape[1] < 2:
+        raise ShapeError(f"curves have shape {curves.shape}; they are (N,S+1) with S >= 1")
+    over: NDArray[np.float64] = (curves[:, :1] - curves).mean(axis=1)
+    return over
+
+
 def substrate_images(images: Images, substrate: Literal["zero", "blur"], *, zero: tuple[float, float, float]) -> Images:
     """What stands for "no information".
 

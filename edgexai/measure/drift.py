@@ -92,6 +92,30 @@ def topk_overlap(a: Maps, b: Maps, *, share: float = 0.1) -> NDArray[np.float64]
     return overlap
 
 
+def centre_shift(a: Maps, b: Maps) -> NDArray[np.float64]:
+    """How far the centre of mass of |attribution| has moved, in pixels: 0 for equal maps, at most the diagonal.
+
+    Args:
+        a, b: (N,H,W), signed; not modified.
+
+    Returns:
+        (N,); NaN where either map is all zero.
+
+    Raises:
+        ShapeError, UserError: shapes differ or maps are not finite.
+    """
+    check_same_shape(a, b, ndim=3, name="maps")
+    rows, columns = (axis.ravel().astype(np.float64) for axis in np.mgrid[: a.shape[1], : a.shape[2]])
+    centres = []
+    for maps in (a, b):
+        mass = np.abs(check_maps(maps))
+        total = mass.sum(axis=1)
+        total = np.where(total > 0, total, np.nan)
+        centres.append(np.stack([mass @ rows / total, mass @ columns / total]))
+    shift: NDArray[np.float64] = np.hypot(*(centres[0] - centres[1]))
+    return shift
+
+
 def _average_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     order = np.argsort(values, axis=1, kind="stable")
     ascending = np.take_along_axis(values, order, axis=1)

@@ -101,6 +101,8 @@ def remove(images: Images, rank: NDArray[np.int64], *, level: float, noise_std: 
     """
     gone = rank < round(level * rank[0].size)
     filled = linear_impute(images, gone)
+    if noise_std == 0:
+        return np.clip(filled, 0, 1)
     noise = np.empty_like(filled)
     for index, stream in enumerate(image_streams(images, seed=seed, purpose="road noise")):
         noise[index] = stream.standard_normal(images.shape[1:], dtype=np.float32)

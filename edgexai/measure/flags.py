@@ -17,6 +17,7 @@ from edgexai.types import Logits, Row
 
 FEW_IMAGES = 100
 MIN_AGREEMENT = 0.98
+MASK_LEAK = 0.02
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,19 @@ FLAGS: dict[str, Flag] = {
         "always, on deletion and insertion areas that are not divided by the original confidence",
         "these areas follow the model's confidence: a less confident model gets a lower deletion area whatever its map",
         "rank explainers of one model by them, never models; across models read the ROAD gap",
+    ),
+    "mask_leaks_class": Flag(
+        f"an explainer's removal pattern, laid over an image of another class, wins more than {MASK_LEAK:.0%} of such "
+        "images for its own class than a random pattern does, by the interval's lower bound",
+        "the predictor reads the class off the shape of what is missing: deletion, ROAD and sufficiency then measure "
+        "that shape, not the pixels",
+        "do not use removal metrics for this explainer and predictor; look at localisation and sensitivity-n",
+    ),
+    "substrate_decides": Flag(
+        "an explainer's normalised deletion area is better than the random map's under this substrate, intervals "
+        "apart, and not better under another one",
+        "the predictor answers to the colour that is put in, not to what was taken out",
+        "read ROAD, whose imputation no single colour can trigger; look for a fill colour in the training data",
     ),
     "unlike_twin": Flag(
         f"decisions agree with the twin on less than {MIN_AGREEMENT:.0%} of images, by the interval's upper bound",
@@ -214,12 +228,30 @@ def _follows_confidence(row: Row, peers: list[Row]) -> bool:
     return row.metric in ("deletion_auc", "insertion_auc")
 
 
+def _mask_leaks_class(row: Row, peers: list[Row]) -> bool:
+    return row.metric == "mask_leak" and row.detail.get("explainer") not in _BASELINES and _low(row) > MASK_LEAK
+
+
+def _substrate_decides(row: Row, peers: list[Row]) -> bool:
+    if row.metric != "deletion_auc_normalised" or row.detail.get("explainer") in (None, *_BASELINES):
+        return False
+    areas = [p for p in peers if p.metric == row.metric]
+    random = {p.detail.get("substrate"): p for p in areas if p.detail.get("explainer") == "random"}
+    control = random.get(row.detail.get("substrate"))
+    if control is None or _high(row) >= _low(control):
+        return False
+    same_map = [p for p in areas if p.detail.get("explainer") == row.detail["explainer"]]
+    elsewhere = [(p, random[p.detail.get("substrate")]) for p in same_map if p.detail.get("substrate") in random]
+    return any(_value(own) >= _value(other) for own, other in elsewhere)
+
+
 def _unlike_twin(row: Row, peers: list[Row]) -> bool:
-    return row.metric == "agreement" and _high(row) < MIN_AGREEMENT
+    # a row of the drift ledger is held against its noise floor, not against this threshold
+    return row.metric == "agreement" and "step" not in row.detail and _high(row) < MIN_AGREEMENT
 
 
 def _few_images(row: Row, peers: list[Row]) -> bool:
-    return row.interval in ("wilson", "bootstrap", "paired-bootstrap") and row.n < FEW_IMAGES
+    return row.interval in ("wilson", "bootstrap", "paired-bootstrap", "bonett-price") and row.n < FEW_IMAGES
 
 
 _RULES: dict[str, Callable[[Row, list[Row]], bool]] = {
@@ -232,6 +264,8 @@ _RULES: dict[str, Callable[[Row, list[Row]], bool]] = {
     "not_above_random_map": _not_above_random_map,
     "not_above_centre_map": _not_above_centre_map,
     "follows_confidence": _follows_confidence,
+    "mask_leaks_class": _mask_leaks_class,
+    "substrate_decides": _substrate_decides,
     "unlike_twin": _unlike_twin,
     "few_images": _few_images,
 }

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, floor, sqrt
 from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgexai.errors import ShapeError, UserError
+from edgexai.measure.median import median_interval
 from edgexai.types import Images, Predict
 
 
@@ -47,10 +47,9 @@ class Timing:
 
     @property
     def median_interval_ms(self) -> tuple[float, float]:
-        """95 % interval of the median from order statistics (no shape of distribution assumed)."""
-        ordered, half = np.sort(self.times_ms), 1.96 * sqrt(self.n) / 2
-        low, high = floor(self.n / 2 - half), ceil(self.n / 2 + half)
-        return float(ordered[max(low, 0)]), float(ordered[min(high, self.n - 1)])
+        """Interval of the median, at least 95 %, from order statistics (no shape of distribution assumed)."""
+        found = median_interval(self.times_ms)
+        return found.low, found.high
 
     @property
     def images_per_second(self) -> float:

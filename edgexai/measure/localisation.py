@@ -36,6 +36,31 @@ def roi_share(maps: Maps, relevance: NDArray[np.bool_]) -> NDArray[np.float64]:
     return share
 
 
+def energy_inside(maps: Maps, relevance: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Fraction of the positive attribution on relevant pixels; an even map gives the relevant area.
+
+    Unlike ``roi_share``, which takes |attribution|: evidence against the class counts neither inside nor outside.
+
+    Args:
+        maps: (N,H,W), signed; not modified.
+        relevance: bool (N,H,W), True on the sign.
+
+    Returns:
+        (N,) in [0,1]; NaN where nothing is positive or no pixel is relevant.
+
+    Raises:
+        ShapeError, UserError: shapes or types are off, or maps are not finite.
+
+    Source: Wang et al., Score-CAM, CVPRW 2020 (energy-based pointing game); there maps are positive by construction.
+    """
+    inside = check_relevance(relevance, maps)
+    positive = np.maximum(check_maps(maps), 0)
+    total = positive.sum(axis=1)
+    defined = (total > 0) & inside.any(axis=1)
+    share: NDArray[np.float64] = np.where(inside, positive, 0).sum(axis=1) / np.where(defined, total, np.nan)
+    return share
+
+
 def pointing_game(maps: Maps, relevance: NDArray[np.bool_], *, tolerance: float) -> NDArray[np.float64]:
     """1 where the map's maximum lies within ``tolerance`` of a relevant pixel, else 0.
 

@@ -20,6 +20,7 @@ from edgexai.config.pixels import pixels
 from edgexai.explain.baselines import centre_gaussian, random_map
 from edgexai.explain.lime import lime
 from edgexai.measure.accuracy import logits_of
+from edgexai.measure.attack_words import attack_words, printed_words
 from edgexai.measure.deletion import area, deletion_insertion, probability
 from edgexai.measure.drift import decision_agreement, map_rank_correlation
 from edgexai.measure.faithfulness import road_curves
@@ -65,6 +66,8 @@ def replay_clean(who: Subject, splits: Mapping[str, Split], twin: Mapping[str, L
         logits = logits_of(who.predict, split.as_float())
         right = logits.argmax(1) == split.labels
         out.verdicts[f"clean/{name}"] = right
+        out.verdicts[f"decided/{name}"] = logits.argmax(1)
+        out.verdicts[f"confidence/{name}"] = probability(logits, logits.argmax(1)).astype(np.float32)
         out.rows.append(accuracy_row(right, **words, split=name, detail={"output": output_kind(logits)}))
         if name in twin:
             same = decision_agreement(twin[name], logits)
@@ -97,13 +100,16 @@ def replay_attacks(
     """
     words, made_on = _words(who), "white_box" if who.subject == "twin" else "transfer"
     for name, images in probes.attacked.items():
-        attack, radius = name.split("@")
+        attack = name.split("@")[0]
         right = logits_of(who.predict, images).argmax(1) == probes.labels[: len(images)]
         out.verdicts[f"robust/{name}"] = right
-        detail: dict[str, str | int | float] = {"attack": attack, "eps": radius, "source": made_on}
-        if attack != "fgsm":
+        detail: dict[str, str | int | float] = {**attack_words(name), "source": made_on}
+        printed = "eps" not in detail
+        if printed:
+            detail |= printed_words(attack, probes.settings)
+        elif attack != "fgsm":
             detail["steps"] = int(probes.settings[f"{attack.split('-')[0]}_steps"])
-        control = "noise of the same norm; Square on the engine"
+        control = "the same print in random colours" if printed else "noise of the same norm; Square on the engine"
         out.rows.append(
             accuracy_row(
                 right, **words, metric="robust_acc", detail=detail, seed=seed, split=_split(probes), control=control
@@ -223,6 +229,8 @@ def replay_explanations(
             who.predict, images, probes.targets, values, substrate="zero", steps=_DELETION_STEPS, seed=seed, zero=fill
         )
         out.verdicts |= {f"deletion/{name}": area(curves.deletion), f"insertion/{name}": area(curves.insertion)}
+        for kind, points in (("deletion", curves.deletion), ("insertion", curves.insertion)):
+            out.verdicts[f"{kind}_curve/{name}"] = points[:, :: _DELETION_STEPS // 8].astype(np.float32)
         for kind, pair in (("", curves), ("_normalised", curves.normalised())):
             substrate = {**common, "detail": {**detail, "substrate": "data set mean", "steps": _DELETION_STEPS}}
             out.rows.append(mean_row(area(pair.deletion), **substrate, metric=f"deletion_auc{kind}"))

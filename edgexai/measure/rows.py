@@ -1,7 +1,8 @@
 """From values per image to ``types.Row``: the one place where intervals are attached to numbers.
 
-A fraction of images gets a Wilson interval, a mean over images a bootstrap interval, a difference between two arms on
-the same images a paired bootstrap interval.
+A fraction of images gets a Wilson interval, a mean over images a bootstrap interval. A difference between two arms on
+the same images is paired: of fractions with Bonett and Price's interval and McNemar's test, of other values with a
+bootstrap interval and Wilcoxon's signed ranks; it also says the smallest difference that so many images could show.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgexai.errors import ShapeError
-from edgexai.measure.stats import bootstrap_mean, paired_bootstrap, wilson
+from edgexai.measure.paired_tests import mcnemar, wilcoxon
+from edgexai.measure.power import detectable_mean, detectable_share
+from edgexai.measure.proportions import Interval, paired_difference, wilson
+from edgexai.measure.stats import bootstrap_mean, paired_bootstrap
 from edgexai.types import Row
 
 Detail = dict[str, str | int | float]
@@ -95,7 +99,7 @@ def mean_row(
     details = dict(detail or {})
     if undefined := len(values) - len(defined):
         details["undefined"] = undefined
-    measured = bootstrap_mean(defined, seed=seed) if len(defined) else None
+    measured = _within(bootstrap_mean(defined, seed=seed), defined, unit) if len(defined) else None
     return Row(
         arm=arm,
         artefact=artefact,
@@ -117,6 +121,14 @@ def mean_row(
     )
 
 
+def _within(measured: Interval, values: NDArray[Any], unit: str) -> Interval:
+    """Of few images a bound may reach where no mean can lie: below zero where no image is, beyond one of a fraction."""
+    most = 1.0 if unit == "fraction" else np.inf
+    low = max(measured.low, -most, 0.0 if values.min() >= 0 else -np.inf)
+    high = min(measured.high, most, 0.0 if values.max() <= 0 else np.inf)
+    return Interval(measured.value, low, high)
+
+
 def difference_row(
     values: NDArray[Any],
     other: NDArray[Any],
@@ -133,9 +145,11 @@ def difference_row(
     control: str = "",
     runtime: str = "",
 ) -> Row:
-    """mean(values - other) over the same images, with a paired bootstrap interval, named ``<metric>_difference``.
+    """mean(values - other) over the same images, with a paired interval, named ``<metric>_difference``.
 
-    Images undefined (NaN) for either side are left out and counted in ``detail["undefined"]``.
+    Images undefined (NaN) for either side are left out and counted in ``detail["undefined"]``. ``detail`` also gets
+    "test" ("mcnemar" where both sides are boolean, else "wilcoxon"), its two-sided "p", and "detectable": the smallest
+    true difference that this test finds four times in five on so many images.
 
     Args:
         values: (N,), of ``arm``; bool counts as 0 or 1.
@@ -154,7 +168,17 @@ def difference_row(
     details: Detail = {**(detail or {}), "against": against}
     if undefined := int((~defined).sum()):
         details["undefined"] = undefined
-    value, low, high = paired_bootstrap(a[defined], b[defined], seed=seed)
+    if values.dtype == np.bool_ and other.dtype == np.bool_:
+        value, low, high = paired_difference(values, other)
+        tested: Detail = {"test": "mcnemar", "p": mcnemar(values, other).p_value}
+        tested["detectable"] = detectable_share(values, other)
+        interval = "bonett-price"
+    else:
+        value, low, high = paired_bootstrap(a[defined], b[defined], seed=seed)
+        tested = {"test": "wilcoxon", "p": wilcoxon(a[defined], b[defined]).p_value}
+        if (seen := detectable_mean(a[defined] - b[defined])) < float("inf"):
+            tested["detectable"] = seen
+        interval = "paired-bootstrap"
     return Row(
         arm=arm,
         artefact=artefact,
@@ -165,10 +189,10 @@ def difference_row(
         n=int(defined.sum()),
         low=low,
         high=high,
-        interval="paired-bootstrap",
+        interval=interval,
         seed=seed,
         split=split,
-        detail=details,
+        detail={**details, **tested},
         control=control,
         runtime=runtime,
     )

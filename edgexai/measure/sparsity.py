@@ -52,3 +52,29 @@ def top_mass(maps: Maps, *, share: float = 0.1) -> NDArray[np.float64]:
     total = ascending.sum(axis=1)
     top: NDArray[np.float64] = ascending[:, -k:].sum(axis=1) / np.where(total > 0, total, np.nan)
     return top
+
+
+def entropy(maps: Maps) -> NDArray[np.float64]:
+    """Shannon entropy of |attribution| as a distribution over d pixels, divided by log d: 1 = even, 0 = one pixel.
+
+    Args:
+        maps: (N,H,W), H*W > 1, any sign or scale; not modified.
+
+    Returns:
+        (N,) in [0,1], unitless; lower is sparser; NaN where a map is all zero.
+
+    Raises:
+        ShapeError, UserError: maps are not (N,H,W) or not finite, or have a single pixel.
+
+    Source: Bhatt et al., IJCAI 2020 ("complexity"). Differs from Quantus' Complexity: divided by log d, so that image
+    sizes compare; and no 1e-8 offset.
+    """
+    mass = np.abs(check_maps(maps))
+    if mass.shape[1] < 2:
+        raise UserError("a map of one pixel has no entropy")
+    total = mass.sum(axis=1, keepdims=True)
+    share = mass / np.where(total > 0, total, np.nan)
+    # 0 log 0 = 0: a pixel without attribution adds nothing
+    logs = np.log(share, out=np.zeros_like(share), where=share > 0)
+    found: NDArray[np.float64] = -(share * logs).sum(axis=1) / np.log(mass.shape[1])
+    return np.where(total[:, 0] > 0, np.clip(found, 0, 1), np.nan)

@@ -113,6 +113,6 @@ def _logarithm(row: Row) -> Row:
     if row.value == 0:
         why = "no map moved on any copy: the mean is 0 and has no logarithm"
         return replace(row, value=None, low=None, high=None, interval="none", status="skipped", reason=why)
-    # Resampling may miss the few images whose maps move at all: that end is then unknown, not minus infinity.
-    low, high = (None if not end else log10(end) for end in (row.low, row.high))
+    # Resampling may miss the few images whose maps move at all, and bootstrap-t may go below 0: that end is unknown.
+    low, high = (None if end is None or end <= 0 else log10(end) for end in (row.low, row.high))
     return replace(row, value=log10(row.value), low=low, high=high)

@@ -14,9 +14,13 @@ from edgexai.attack.loss import LossName
 from edgexai.attack.pgd import pgd
 from edgexai.config.recipe import pixels
 from edgexai.explain import EXPLAINERS, KINDS
+from edgexai.explain.cascade import cascade
 from edgexai.explain.lime import lime
 from edgexai.explain.segment import grid
+from edgexai.probe.cascade_maps import CascadeMaps
+from edgexai.probe.draw import probe_index as probe_index
 from edgexai.probe.noisy_copies import NoisyCopies, noisy_copies
+from edgexai.probe.physical import printed_attacks
 from edgexai.probe.probe_set import ProbeSet
 from edgexai.types import Images, Labels, Maps, Predict, Progress, Split
 
@@ -47,6 +51,11 @@ def make_probes(
     seed: int,
     progress: Progress,
     stability_n: int = 0,
+    cascade_n: int = 0,
+    learn: Split | None = None,
+    patch_n: int = 0,
+    patch_area: float = 0.0,
+    patch_steps: int = 0,
 ) -> ProbeSet:
     """Draws ``n`` stratified images, attacks them on ``net`` and explains the first ``explain_n``.
 
@@ -61,6 +70,9 @@ def make_probes(
             reference for LIME on an engine, which needs no twin.
         lime_samples, fill: of LIME; ``fill`` is the data set's mean colour.
         stability_n: of the explained images, how many get noisy copies that are explained too.
+        cascade_n: of the explained images, how many are explained by ever more randomised networks too; 0 or >= 2.
+        learn: training images that the universal patch is learned on; needed where attacks has "patch".
+        patch_n, patch_area, patch_steps: of "patch" and "sticker": images, share of the sign, steps.
 
     Returns:
         The probe set. The same seed draws the same images for every network on the same split.
@@ -82,6 +94,23 @@ def make_probes(
             net, as_tensor[first], labels[first], name, pixels(radius), steps[name], seed
         )
         progress({"what": "attack", "done": done + 1, "total": len(jobs)})
+    printed: dict[str, str | int | float] = {}
+    if learn is not None and (names := [name for name in attacks if name in ("patch", "sticker")]):
+        first, region = slice(patch_n), chosen.relevance()
+        prints, printed = printed_attacks(
+            net,
+            as_tensor[first],
+            chosen.labels[first],
+            None if region is None else region[first],
+            learn=learn,
+            names=names,
+            area=patch_area,
+            steps=patch_steps,
+            seed=seed,
+            exact=chosen.masks is not None,
+        )
+        attacked |= prints
+        progress({"what": "attack", "done": len(names), "total": len(names)})
     few = min(explain_n, len(images))
     targets: Labels = logits[:few].argmax(1).astype(np.int64)
     maps: dict[str, Maps] = {}
@@ -118,8 +147,10 @@ def make_probes(
             "pgd_steps": pgd_steps,
             "split": split.name,
             **({"apgd_steps": apgd_steps} if "apgd" in attacks else {}),
+            **printed,
         },
         noisy=noisy,
+        cascade=_cascade(net, images, targets[:cascade_n], gradient, device=device, seed=seed),
     )
 
 
@@ -148,24 +179,21 @@ def _noisy(
     return NoisyCopies(copies, same_class, maps)
 
 
-def probe_index(labels: Labels, n: int, *, seed: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """``n`` places (or all), in proportion to the classes, every class at least once, in a random order.
-
-    The order is random so that any leading part is itself a fair sample.
-    """
-    rng = np.random.default_rng([seed, 11])
-    order = rng.permutation(len(labels))
-    if n >= len(labels):
-        return order.astype(np.int64)
-    ranked = labels[order]
-    share = np.zeros(len(labels))
-    for label in np.unique(labels):
-        where = np.flatnonzero(ranked == label)
-        # the k-th image of a class enters once n/N of its class has been due k + 1/2 times
-        share[where] = (np.arange(len(where)) + 0.5) / len(where)
-        share[where[0]] = -1.0
-    picked = np.argsort(share, kind="stable")[:n]
-    return order[np.sort(picked)].astype(np.int64)
+def _cascade(
+    net: nn.Module, images: Images, targets: Labels, explainers: Sequence[str], *, device: str, seed: int
+) -> CascadeMaps | None:
+    """The first images, one for each of ``targets``, explained by every network of the cascade."""
+    if not len(targets) or not explainers:
+        return None
+    pictures, labels = torch.from_numpy(images[: len(targets)]).to(device), torch.from_numpy(targets).to(device)
+    layers: list[str] = []
+    parts: dict[str, list[Maps]] = {name: [] for name in explainers}
+    for layer, other in cascade(net, images[: len(targets)], seed=seed):
+        layers.append(layer)
+        for name in explainers:
+            # The seed of the whole network's maps: SmoothGrad's own draws are then no part of what changes.
+            parts[name].append(EXPLAINERS[name].load()(other, pictures, labels, seed=seed).cpu().numpy())
+    return CascadeMaps(tuple(layers), {name: np.stack(found).astype(np.float32) for name, found in parts.items()})
 
 
 def _attack(

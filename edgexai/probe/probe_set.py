@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgexai.errors import UserError
+from edgexai.probe.cascade_maps import CascadeMaps
 from edgexai.probe.noisy_copies import NoisyCopies
 from edgexai.types import Images, Labels, Logits, Maps, Segments
 
@@ -36,6 +37,7 @@ class ProbeSet:
         segments: (H,W) grid cells for LIME on the engine.
         settings: what the probes were made with (eps, steps, seed, explainers ...).
         noisy: copies of the first images with their maps, or None where stability is not measured.
+        cascade: maps of the first images by networks ever more randomised, or None where that is not measured.
     """
 
     index: NDArray[np.int64]
@@ -49,6 +51,7 @@ class ProbeSet:
     segments: Segments
     settings: Mapping[str, str | int | float]
     noisy: NoisyCopies | None = None
+    cascade: CascadeMaps | None = None
 
 
 def write_probes(probes: ProbeSet, folder: Path) -> None:
@@ -72,6 +75,9 @@ def write_probes(probes: ProbeSet, folder: Path) -> None:
         arrays["noisy_images"] = np.round(probes.noisy.images * 255).astype(np.uint8)
         arrays["noisy_same_class"] = probes.noisy.same_class
         arrays |= {f"noisy_maps_{k}": values for k, values in enumerate(probes.noisy.maps.values())}
+    if probes.cascade is not None:
+        names |= {"cascade": list(probes.cascade.maps), "cascade_layers": list(probes.cascade.layers)}
+        arrays |= {f"cascade_maps_{k}": values for k, values in enumerate(probes.cascade.maps.values())}
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array, allow_pickle=False)
     text = json.dumps({"names": names, "settings": dict(probes.settings)}, indent=1, sort_keys=True)
@@ -104,6 +110,12 @@ def read_probes(folder: Path) -> ProbeSet:
                 images=array("noisy_images").astype(np.float32) / np.float32(255),
                 same_class=array("noisy_same_class"),
                 maps={name: array(f"noisy_maps_{k}") for k, name in enumerate(names["noisy"])},
+            ),
+            cascade=None
+            if "cascade" not in names
+            else CascadeMaps(
+                layers=tuple(names["cascade_layers"]),
+                maps={name: array(f"cascade_maps_{k}") for k, name in enumerate(names["cascade"])},
             ),
         )
     except (OSError, ValueError, KeyError) as error:

@@ -10,11 +10,12 @@ STAGES: dict[str, Entry] = {
     "refine": Entry("edgexai.recipe.stages_network:refine", 2),
     "prune": Entry("edgexai.recipe.stages_network:prune", 3),
     "export": Entry("edgexai.recipe.stages_network:export", 2),
-    "engine": Entry("edgexai.recipe.stages_evidence:engine", 1),
+    "engine": Entry("edgexai.recipe.stages_evidence:engine", 2),
     "probe": Entry("edgexai.recipe.stages_evidence:probe", 1),
-    "measure": Entry("edgexai.recipe.stages_evidence:measure", 2),
+    "measure": Entry("edgexai.recipe.stages_evidence:measure", 3),
     "latency": Entry("edgexai.recipe.stages_evidence:latency", 1),
-    "compare": Entry("edgexai.recipe.stages_evidence:compare", 3),
+    "ledger": Entry("edgexai.recipe.stages_ledger:ledger", 1),
+    "compare": Entry("edgexai.recipe.stages_evidence:compare", 4),
 }
 """Stage name -> function of one ``Job``, in the order in which stages run."""
 

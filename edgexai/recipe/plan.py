@@ -106,7 +106,9 @@ def plan(recipe: Recipe, *, data_digest: str, machine: str, stages: Mapping[str,
         per_arm("engine", dict.fromkeys(networks, table), ("export",), extra=built_on)
     if recipe.engine is not None and recipe.measure is not None:
         measure = _measure_table(recipe)
-        probed = {k: v for k, v in measure.items() if not k.startswith("corruption")}
+        probed = {k: v for k, v in measure.items() if not k.startswith(("corruption", "metrics"))}
+        if "randomisation" in measure.get("metrics", ()):
+            probed["cascade_n"] = measure["metrics_n"]
         per_arm("probe", dict.fromkeys(networks, probed), ())
         table = {**measure, "engine": _dump(recipe.engine)}
         per_arm("measure", dict.fromkeys(networks, table), ("export", "probe"), extra=built_on)
@@ -114,7 +116,14 @@ def plan(recipe: Recipe, *, data_digest: str, machine: str, stages: Mapping[str,
         split = {k: v for k, v in measure.items() if k == "split"}
         table = {**_dump(recipe.engine), **split}
         per_arm("latency", dict.fromkeys(networks, table), ("export",), extra=machine)
-        read = [node.name for node in nodes if node.stage in ("engine", "measure", "latency")]
+        if recipe.measure.ledger_n:
+            final = final_arm(recipe)
+            followed = [arm for arm in networks if arm != "control"]
+            filled = {"data": "data", f"export[{final}]": f"export[{final}]"}
+            filled |= {f"network[{arm}]": networks[arm] for arm in followed}
+            filled |= {f"probe[{arm}]": f"probe[{arm}]" for arm in followed}
+            add("ledger", "", _ledger_table(recipe), filled, extra=built_on)
+        read = [node.name for node in nodes if node.stage in ("engine", "measure", "latency", "ledger")]
         gate = {} if recipe.gate is None else _dump(recipe.gate)
         decided = {**gate, **split, "final_arm": final_arm(recipe)}
         pruned = {"pruned": networks["pruned"]} if "pruned" in networks else {}
@@ -131,11 +140,23 @@ def _measure_table(recipe: Recipe) -> dict[str, Any]:
     """What is measured; keys that came later are absent where they ask for nothing, so that stored results stay."""
     table = _dump(recipe.measure)
     off = [] if "apgd" in table["attacks"] else ["apgd_steps", "apgd_n"]
+    off += [] if {"patch", "sticker"} & set(table["attacks"]) else ["patch_n", "patch_area", "patch_steps"]
     off += [] if table["corruptions"] else ["corruptions", "corruption_severities", "corruption_n"]
     off += [] if table["strong_eps"] else ["strong_eps"]
     off += [] if table["stability_n"] else ["stability_n"]
+    off += [] if table["metrics"] else ["metrics", "metrics_n"]
     off += [] if table["split"] != "test" else ["split"]
+    off += ["ledger_n"]  # a stage of its own looks at it
     return {k: v for k, v in table.items() if k not in off}
+
+
+def _ledger_table(recipe: Recipe) -> dict[str, Any]:
+    """What the drift ledger makes itself; all else it reads from the stages before."""
+    measure, final = _dump(recipe.measure), final_arm(recipe)
+    table = {name: measure[name] for name in ("ledger_n", "lime_samples")}
+    table |= {"engine": _dump(recipe.engine), "export": _export_table(recipe, final), "final_arm": final}
+    table["method"] = recipe.train.method
+    return table if recipe.prune is None else {**table, "prune": _prune_table(recipe)}
 
 
 def _train_table(recipe: Recipe) -> dict[str, Any]:

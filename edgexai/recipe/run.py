@@ -179,7 +179,10 @@ def run_recipe(
     if failed:
         raise RecipeGateFailed(
             f"{loaded.name}: {len(failed)} of {len(gathered.gates)} gates failed",
-            problems=tuple(f"{g['name']} {g['condition']}: value {g['value']}, bound {g['bound']}" for g in failed),
+            problems=tuple(
+                f"{g['name']} {g['condition']}: " + (g.get("reason") or f"value {g['value']}, bound {g['bound']}")
+                for g in failed
+            ),
             next_step=f"read {folder / PAGE}",
             result=result,
         )

@@ -22,8 +22,12 @@ from edgexai.recipe.entry_lock import EntryLock
 from edgexai.recipe.lock import LOCK, Outcome, lock_contents
 from edgexai.recipe.plan import final_arm
 from edgexai.recipe.verify import file_digest
+from edgexai.report.junit import junit
+from edgexai.report.sarif import sarif
+from edgexai.types import Row
 
 ROWS, GATES, PAGE = "measurements.jsonl", "gates.json", "report.html"
+SARIF, JUNIT = "results.sarif", "junit.xml"
 ENGINES = "engine"
 
 
@@ -73,6 +77,10 @@ def gather(
     rows = _rows(outcomes)
     gates = _gates(outcomes)
     contents = {ROWS: rows, GATES: json.dumps(gates, indent=1).encode() + b"\n"}
+    measured = [Row.from_json(line) for line in rows.decode("utf-8").splitlines()]
+    if measured:
+        contents[SARIF] = sarif(measured, gates, name=name).encode()
+        contents[JUNIT] = junit(measured, gates, name=name).encode()
     pictures = {f"pictures/{p.name}": p for o in outcomes for p in sorted((o.folder / "pictures").glob("*.npz"))}
     copies = {**pictures, **_engines(outcomes, final_arm(recipe))}
     files = {rel: hashlib.sha256(data).hexdigest() for rel, data in contents.items()}

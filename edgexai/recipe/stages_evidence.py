@@ -18,11 +18,14 @@ from edgexai.errors import GateFailed
 from edgexai.measure.accuracy import logits_of
 from edgexai.measure.compare import Measured, difference_rows, road_rows
 from edgexai.measure.corruption import replay_corruptions
+from edgexai.measure.curve_rows import curve_rows
 from edgexai.measure.drift import decision_agreement, logit_drift
 from edgexai.measure.flags import check
+from edgexai.measure.further import replay_metrics
 from edgexai.measure.gates import decide
 from edgexai.measure.latency import compare_latency, throughput
-from edgexai.measure.replay import ON_ENGINE, Replay, replay_attacks, replay_clean, replay_explanations
+from edgexai.measure.per_class import class_rows
+from edgexai.measure.replay import Replay, replay_attacks, replay_clean, replay_explanations
 from edgexai.measure.rows import Detail, accuracy_row
 from edgexai.measure.stability import replay_stability
 from edgexai.measure.subject import Subject
@@ -30,11 +33,11 @@ from edgexai.models import store
 from edgexai.probe.make import make_probes, probe_index
 from edgexai.probe.probe_set import ProbeSet, read_probes, write_probes
 from edgexai.recipe.job import Job
+from edgexai.recipe.pictures import write_pictures
 from edgexai.recipe.stages_export import calibration_rows, fidelity_rows, saliency_of
-from edgexai.types import Predict, Row, Split
+from edgexai.types import Row, Split
 
 _NOT_TEST = ("train", "val")
-_PICTURES = 24
 _BATCHES = (1, 8, 32, 128)
 _ORDER = ("fp32", "fp16", "int8-tensorrt", "int8-x86")
 
@@ -97,6 +100,11 @@ def probe(job: Job) -> None:
         seed=job.seed,
         progress=job.progress,
         stability_n=table.get("stability_n", 0),
+        cascade_n=table.get("cascade_n", 0),
+        learn=found.splits["train"] if "patch_n" in table else None,
+        patch_n=table.get("patch_n", 0),
+        patch_area=table.get("patch_area", 0.0),
+        patch_steps=table.get("patch_steps", 0),
     )
     write_probes(probes, job.out)
 
@@ -115,6 +123,7 @@ def measure(job: Job) -> None:
     replay_clean(as_twin, splits, {}, out=twin_replay)
     replay_attacks(as_twin, probes, eps=(), attacks=(), square_queries=1, square_n=0, seed=seed, out=twin_replay)
     replay_stability(as_twin, probes, seed=seed, out=twin_replay)
+    replay_metrics(as_twin, probes, table, fill=found.mean, seed=seed, out=twin_replay)
     rows = list(twin_replay.rows)
     verdicts: dict[str, Any] = {
         f"twin|{name}": values for name, values in twin_replay.verdicts.items() if name.startswith("ris/")
@@ -151,8 +160,13 @@ def measure(job: Job) -> None:
                 seed=seed,
                 out=replay,
             )
+            replay_metrics(who, probes, table, fill=found.mean, seed=seed, out=replay)
         if artefact == deployed:
             engine_maps = replay.maps
+            for name, split in splits.items():
+                decided = replay.verdicts[f"decided/{name}"].astype(np.int64)
+                replay.rows += class_rows(who, decided, split.labels, split=name)
+            replay.rows += curve_rows(who, replay.verdicts, split=str(probes.settings["split"]), seed=seed)
         job.progress({"what": artefact, "done": done + 1, "total": len(engines)})
     if table.get("corruptions"):
         whole_engines = [pair for artefact, pair in found_of.items() if artefact != "int8-x86"]
@@ -165,7 +179,8 @@ def measure(job: Job) -> None:
     rows += [_count(job, "twin", name, summary[name], "count") for name in ("macs", "parameters")]
     _write_rows(job.out, rows)
     np.savez_compressed(job.out / "verdicts.npz", **verdicts)
-    _pictures(job, found, probes, engines[deployed], engine_maps)
+    drawn_from = next(iter(measured.values()))
+    write_pictures(drawn_from, probes, engines[deployed], engine_maps, job.out / "pictures" / f"{job.arm}.npz")
 
 
 def latency(job: Job) -> None:
@@ -310,27 +325,3 @@ def _measured(folder: Path, rows: list[Row]) -> list[Measured]:
             artefact, _, name = key.partition("|")
             verdicts.setdefault(artefact, {})[name] = data[key]
     return [Measured(arm, artefact, runtimes.get(artefact, ""), v, split) for artefact, v in verdicts.items()]
-
-
-def _pictures(
-    job: Job, found: Dataset, probes: ProbeSet, run: Predict, engine_maps: Mapping[str, np.ndarray[Any, Any]]
-) -> None:
-    """Signs the engine gets right and wrong, with maps of twin and engine: wrong ones first, then one per class."""
-    n = min(len(probes.targets), len(probes.maps["lime"])) if "lime" in probes.maps else len(probes.targets)
-    decided = logits_of(run, probes.images[:n]).argmax(1)
-    wrong = np.flatnonzero(decided != probes.labels[:n])[: _PICTURES // 4]
-    right = np.setdiff1d(np.arange(n), wrong)
-    _, firsts = np.unique(probes.labels[right], return_index=True)
-    chosen = np.concatenate([wrong, np.sort(right[firsts])])[:_PICTURES].astype(np.int64)
-    split = next(iter(_measured_splits(found, job.table).values())).take(probes.index[chosen])
-    arrays: dict[str, Any] = {
-        "images": split.images,
-        "labels": split.labels,
-        "boxes": split.boxes,
-        "pred_twin": probes.targets[chosen],
-        "pred_engine": decided[chosen],
-    }
-    arrays |= {f"twin__{name}": values[chosen] for name, values in probes.maps.items()}
-    arrays |= {f"engine__{name}": engine_maps[name][chosen] for name in ON_ENGINE if name in engine_maps}
-    (job.out / "pictures").mkdir()
-    np.savez_compressed(job.out / "pictures" / f"{job.arm}.npz", **arrays)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -65,6 +65,28 @@ def pruned(
     return net, summary
 
 
+def cut_again(dense: Network, table: Mapping[str, Any], split: Split, *, seed: int) -> Network | None:
+    """The pruned network as it was before its fine-tuning: the same cut of the same weights.
+
+    Returns:
+        The network; None where it was never there: masks from the start, training between cuts, or a search by latency.
+    """
+    settings = PruneTable.model_validate({k: v for k, v in table.items() if k in PruneTable.model_fields})
+    if settings.method == "masked":
+        if settings.when == "before":
+            return None
+        return mask_weights(
+            dense, scope=settings.scope, amount=settings.amount, amount_linear=settings.amount_linear
+        )[0].eval()  # fmt: skip
+    if (settings.steps > 1 and settings.step_epochs) or "latency_ms" in settings.targets():
+        return None
+
+    def between(net: Network, step: int) -> None:
+        """Nothing was trained between the steps."""
+
+    return _narrowed(dense, settings, split, seed=seed, latency=None, between=between)[0].eval()
+
+
 def _masked(
     dense: Network, settings: PruneTable, *, seed: int, work: Path, tune: Tune, fit: Tune | None
 ) -> tuple[Network, float]:
@@ -102,15 +124,29 @@ def _cut(
         engine = table.get("engine", {"opset": 18, "saliency": "none"})
         measure = EngineLatency(dense, work=work, opset=engine["opset"], saliency=engine["saliency"], progress=progress)
         latency = LatencyTarget(target["latency_ms"], measure)
-    evidence = None
-    if settings.importance in LOOK_AT_IMAGES:
-        index = stratified(split.labels, settings.score_images, np.random.default_rng([seed, 31]))
-        evidence = Evidence(split.take(index), eps=pixels(settings.eps))
 
     def between(net: Network, step: int) -> None:
         if settings.step_epochs:
             tune(net, epochs=settings.step_epochs, work=work / f"step{step}", seed=seed + 1 + step)
 
+    return _narrowed(dense, settings, split, seed=seed, latency=latency, between=between)
+
+
+def _narrowed(
+    dense: Network,
+    settings: PruneTable,
+    split: Split,
+    *,
+    seed: int,
+    latency: LatencyTarget | None,
+    between: Callable[[Network, int], None],
+) -> tuple[Network, float | None]:
+    """The cut itself, and the latency that was found, if one was asked for."""
+    target = settings.targets()
+    evidence = None
+    if settings.importance in LOOK_AT_IMAGES:
+        index = stratified(split.labels, settings.score_images, np.random.default_rng([seed, 31]))
+        evidence = Evidence(split.take(index), eps=pixels(settings.eps))
     net, report = prune_channels(
         dense,
         importance=settings.importance,

@@ -12,13 +12,14 @@ from typing import Any
 from edgexai.report import headline, section_tables, tables
 from edgexai.report.evidence import Evidence
 from edgexai.report.folder import RunFolder
+from edgexai.report.provenance import run_command
 from edgexai.report.words import detail_text, engine_name, metric_name
 from edgexai.types import Row
 
 _INDEXED = {"clean_acc": "accuracy", "robust_acc": "robust_accuracy", "agreement": "agreement"}
 
 
-def _escape(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Keeps a cell in its column and a title from being markup."""
     flat = " ".join(text.split())
     for mark, safe in (
@@ -80,13 +81,15 @@ def _cell(c: tables.Cell) -> str:
     if c.n is not None:
         parts.append(f"n {c.n:,}")
     parts += [f"({tag})" for tag in c.tags] + [f"⚑ {flag}" for flag in c.flags]
-    return " ".join(_escape(p) if p != f"[{c.interval}]" else p for p in parts)
+    return " ".join(escape_markdown(p) if p != f"[{c.interval}]" else p for p in parts)
 
 
 def _table(table: tables.Table) -> str:
-    head = "| " + " | ".join(_escape(c) for c in table.columns) + " |"
+    head = "| " + " | ".join(escape_markdown(c) for c in table.columns) + " |"
     rule = "|" + " --- |" * len(table.columns)
-    body = ["| " + " | ".join([_escape(line.name), *(_cell(c) for c in line.cells)]) + " |" for line in table.lines]
+    body = [
+        "| " + " | ".join([escape_markdown(line.name), *(_cell(c) for c in line.cells)]) + " |" for line in table.lines
+    ]
     return "\n".join([head, rule, *body])
 
 
@@ -97,9 +100,9 @@ def model_card(run: RunFolder) -> str:
     deployed = engine_name(evidence, *evidence.deployed) if evidence.deployed else "no engine in this run"
     parts = [
         f"---\n{_front_matter(run, evidence)}\n---",
-        f"# {_escape(run.title)}",
-        f"Deployed: {deployed}. {_escape(headline.verdict_words(found)[1])}"
-        + (f" Trained on {_escape(run.trained_on)}." if run.trained_on else "")
+        f"# {escape_markdown(run.title)}",
+        f"Deployed: {deployed}. {escape_markdown(headline.verdict_words(found)[1])}"
+        + (f" Trained on {escape_markdown(run.trained_on)}." if run.trained_on else "")
         + (" Measured on the validation split; no test image was looked at." if run.on_validation else ""),
         "Every value stands with its 95 % interval and n. “twin” marks a number of the PyTorch network, not of the "
         "engine. The full report is `report.html`, all rows are in `measurements.csv`.",
@@ -113,18 +116,21 @@ def model_card(run: RunFolder) -> str:
     ):
         if table.lines:
             parts += [f"## {heading}", _table(table)]
-    missing = [f"- {_escape(what)}: {status}. {_escape(why)}" for _, what, status, why in headline.unmeasured(evidence)]
-    missing += [f"- {_escape(name)}: no row in this run." for name in headline.absent(evidence)]
+    missing = [
+        f"- {escape_markdown(what)}: {status}. {escape_markdown(why)}"
+        for _, what, status, why in headline.unmeasured(evidence)
+    ]
+    missing += [f"- {escape_markdown(name)}: no row in this run." for name in headline.absent(evidence)]
     if missing:
         parts += ["## Not measured here", "\n".join(missing)]
     flags = sorted({flag for row in run.rows for flag in row.flags})
     if flags:
-        parts += ["## Flags raised", "\n".join(f"- {_escape(f)} (explained in the report)" for f in flags)]
+        parts += ["## Flags raised", "\n".join(f"- {escape_markdown(f)} (explained in the report)" for f in flags)]
     parts += [
         "## Limits",
         "Robust accuracy holds for the attacks, eps and budgets listed, not for others. Saliency maps tagged “twin” "
         "explain the twin. Deletion and insertion follow confidence and must not rank networks.",
         "## Repeat",
-        f"`edgexai recipe run {_escape(run.name)}`",
+        f"`{run_command(run)}`",
     ]
     return "\n\n".join(parts) + "\n"

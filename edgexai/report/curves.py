@@ -29,6 +29,12 @@ _ORDERS = {
 }
 
 
+_CURVES = {
+    "deletion_curve": ("most relevant deleted first", "pgd", "solid", "circle"),
+    "insertion_curve": ("most relevant inserted first", "square", "dash", "diamond"),
+}
+
+
 def _pixels(eps: object) -> float | None:
     try:
         return float(Fraction(str(eps).replace(" ", "")))
@@ -36,7 +42,8 @@ def _pixels(eps: object) -> float | None:
         return None
 
 
-def _eps_points(evidence: Evidence, arm: str, artefact: str, attack: str) -> list[Point]:
+def accuracy_at_eps(evidence: Evidence, arm: str, artefact: str, attack: str) -> list[Point]:
+    """Clean accuracy at 0 and accuracy under ``attack`` at each eps, in pixels of 255; [] where it was not run."""
     points: dict[float, Point] = {}
     clean = evidence.find("clean_acc", arm=arm, artefact=artefact)
     if clean is not None and (start := row_point(0.0, clean)):
@@ -57,7 +64,7 @@ def robust_charts(evidence: Evidence) -> list[Chart]:
     steps = evidence.stages
     by_attack = [
         Series(
-            ATTACK_NAMES.get(attack, attack), key, _eps_points(evidence, *evidence.deployed, attack), dash=dash,
+            ATTACK_NAMES.get(attack, attack), key, accuracy_at_eps(evidence, *evidence.deployed, attack), dash=dash,
             marker=marker,
         )
         for attack, (key, dash, marker) in _ATTACKS.items()
@@ -65,7 +72,7 @@ def robust_charts(evidence: Evidence) -> list[Chart]:
     by_step = [
         Series(
             engine_name(evidence, arm, artefact), "int8" if artefact.startswith("int8") else arm,
-            _eps_points(evidence, arm, artefact, "pgd"), dash="dash" if arm == "control" else "solid",
+            accuracy_at_eps(evidence, arm, artefact, "pgd"), dash="dash" if arm == "control" else "solid",
             marker=_MARKERS[k % 4],
         )
         for k, (arm, artefact) in enumerate(steps) if artefact != "int8-x86"
@@ -107,6 +114,25 @@ def road_charts(evidence: Evidence) -> list[Chart]:
             ticks = [(k / 10, f"{10 * k} %") for k in (1, 3, 5, 7, 9)]
             title = f"ROAD, {EXPLAINER_NAMES.get(name, name)}"
             charts.append(line_chart(title, series, x_label="pixels removed", y_label="accuracy", x_ticks=ticks))
+    return charts
+
+
+def deletion_charts(evidence: Evidence) -> list[Chart]:
+    """One chart an explainer of the deployed engine: confidence against the share of pixels deleted, or inserted."""
+    if evidence.deployed is None:
+        return []
+    arm, artefact = evidence.deployed
+    charts = []
+    for name in evidence.values("deletion_curve", "explainer"):
+        series = []
+        for metric, (label, key, dash, marker) in _CURVES.items():
+            found = evidence.all(metric, arm=arm, artefact=artefact, detail={"explainer": name})
+            points = [p for item in found if (p := row_point(float(item.row.detail.get("share", "nan")), item))]
+            series.append(Series(label, key, sorted(points, key=lambda p: p.x), dash=dash, marker=marker))
+        if any(s.points for s in series):
+            ticks = [(k / 4, f"{25 * k} %") for k in range(5)]
+            title = EXPLAINER_NAMES.get(name, name)
+            charts.append(line_chart(title, series, x_label="pixels", y_label="confidence", x_ticks=ticks))
     return charts
 
 

@@ -15,7 +15,21 @@ BASELINES = ("random", "centre_gaussian")
 CUE_SPLITS = ("aligned", "absent", "conflicting")
 _SPLIT_ORDER = ("test", "absent", "aligned", "conflicting", "val", "validation")
 
+COUNTED = frozenset(
+    (
+        "queries_spent", "largest", "output", "undefined", "logit_drift_max", "logit_drift_mean", "taken_for",
+        "taken_for_n", "test", "p", "p_holm", "detectable", "tests",
+        "floor_seed", "floor_rebuilt", "above_floor", "mean_confidence", "accepted",
+    )
+)  # fmt: skip
+"""Details that a measurement found rather than was asked for: two rows of one number may differ in them."""
+
 Detail = Mapping[str, "str | int | float | None"]
+
+
+def asked(row: Row) -> dict[str, str | int | float]:
+    """The row's detail without what was found on the way: what makes it this number and not another."""
+    return {key: value for key, value in row.detail.items() if key not in COUNTED}
 
 
 @dataclass(frozen=True)
@@ -32,6 +46,9 @@ class Numbered:
 
 
 def _fits(row: Row, detail: Detail) -> bool:
+    # The drift ledger says the same metrics of single steps: those are never the number itself.
+    if "step" in row.detail and "step" not in detail:
+        return False
     for key, wanted in detail.items():
         found = row.detail.get(key)
         if wanted is None:
@@ -93,8 +110,8 @@ class Evidence:
 
     @property
     def final_arm(self) -> str | None:
-        """The arm that is deployed: pruned, else refined, else natural. Never the control."""
-        return next((a for a in ("pruned", "refined", "natural") if a in self.arms), None)
+        """The arm that is deployed: pruned, else refined, else natural, else a foreign file. Never the control."""
+        return next((a for a in ("pruned", "refined", "natural", "foreign") if a in self.arms), None)
 
     @property
     def deployed(self) -> tuple[str, str] | None:
@@ -102,7 +119,9 @@ class Evidence:
         arm = self.final_arm
         if arm is None:
             return None
-        artefact = next((a for a in ("int8-tensorrt", "fp16", "fp32", "int8-x86") if a in self.artefacts(arm)), None)
+        artefact = next(
+            (a for a in ("int8-tensorrt", "fp16", "fp32", "int8-x86", "onnx") if a in self.artefacts(arm)), None
+        )
         return None if artefact is None else (arm, artefact)
 
     @property
@@ -119,13 +138,17 @@ class Evidence:
                     steps.append(step)
         return steps
 
+    def _measured(self, metric: str, arm: str, artefact: str, detail: Detail) -> bool:
+        return any(i.row.value is not None for i in self.all(metric, arm=arm, artefact=artefact, detail=detail))
+
     def main_explainer(self, metric: str) -> str | None:
         """The explainer most of the path has a row of, so that one column compares like with like."""
         best, most = None, 0
-        for name in ("gradcam", "cam", "ig", "smoothgrad", "vg", "lime"):
+        for name in ("gradcam", "cam", "ig", "smoothgrad", "vg", "lime", "rise", "occlusion", "kernelshap"):
+            asked_for = {"explainer": name}
             have = sum(
-                any(self.all(metric, arm=arm, artefact=a, detail={"explainer": name}) for a in (artefact, "twin"))
-                + bool(self.all(metric, arm=arm, artefact=artefact, detail={"explainer": name}))
+                any(self._measured(metric, arm, a, asked_for) for a in (artefact, "twin"))
+                + self._measured(metric, arm, artefact, asked_for)
                 for arm, artefact in self.stages
             )
             if have > most:

@@ -35,6 +35,7 @@ class RunFolder:
         gates: verdicts, one object a gate.
         pictures: arm -> arrays of pictures/<arm>.npz.
         refinements: arm -> arrays of pictures/refine_<arm>.npz.
+        drifts: arm -> arrays of pictures/drift_<arm>.npz.
         boards: board -> rows that its agent measured, of boards/<board>.jsonl.
     """
 
@@ -45,6 +46,7 @@ class RunFolder:
     pictures: Mapping[str, Arrays]
     refinements: Mapping[str, Arrays]
     boards: Mapping[str, tuple[Row, ...]] = field(default_factory=dict)
+    drifts: Mapping[str, Arrays] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -156,8 +158,9 @@ def read_run(run: Path) -> RunFolder:
         lock=lock,
         rows=_rows(run / "measurements.jsonl"),
         gates=tuple(g for g in gates if isinstance(g, dict)),
-        pictures={p.stem: _arrays(p) for p in packs if not p.stem.startswith("refine_")},
+        pictures={p.stem: _arrays(p) for p in packs if not p.stem.startswith(("refine_", "drift_"))},
         refinements={p.stem.removeprefix("refine_"): _arrays(p) for p in packs if p.stem.startswith("refine_")},
+        drifts={p.stem.removeprefix("drift_"): _arrays(p) for p in packs if p.stem.startswith("drift_")},
         boards={p.stem: _rows(p) for p in sorted((run / "boards").glob("*.jsonl"))},
     )
 

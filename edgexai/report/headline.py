@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from edgexai.report.evidence import Detail, Evidence, Numbered
 from edgexai.report.folder import RunFolder
@@ -13,8 +14,9 @@ from edgexai.report.words import EXPLAINER_NAMES, METRIC_NAMES, arm_name, value_
 
 @dataclass(frozen=True)
 class Figure:
-    """One headline number and the numbers it must be read beside."""
+    """One headline number, the question it answers, and the numbers it must be read beside."""
 
+    question: str
     name: str
     cell: Cell
     beside: Sequence[tuple[str, Cell]]
@@ -23,12 +25,13 @@ class Figure:
 
 @dataclass(frozen=True)
 class Gate:
-    """One gate: its condition as written, its verdict ("passed", "failed", "not decided"), the row it is about."""
+    """One gate: condition, verdict ("passed", "failed", "not decided"), the row it is about, why it failed."""
 
     name: str
     condition: str
     verdict: str
     cell: Cell
+    reason: str = ""
 
 
 def headline_figures(evidence: Evidence) -> list[Figure]:
@@ -37,28 +40,34 @@ def headline_figures(evidence: Evidence) -> list[Figure]:
         return []
     arm, artefact = evidence.deployed
     eps = evidence.largest_eps("pgd")
-    wanted: list[tuple[str, str, Detail]] = [("Clean accuracy", "clean_acc", {})]
-    if eps:
-        wanted.append((f"Robust accuracy, PGD {eps}", "robust_acc", {"attack": "pgd", "eps": eps}))
-    if evidence.values("corruption_acc", "corruption"):
-        wanted.append(("Accuracy under corruptions, mean", "corruption_acc", {"corruption": "mean"}))
-    wanted.append(("Decisions shared with the twin", "agreement", {}))
-    for metric in ("roi_share", "road_gap"):
-        explainer = evidence.main_explainer(metric)
-        if explainer:
-            title = f"{METRIC_NAMES[metric]}, {EXPLAINER_NAMES[explainer]}"
-            wanted.append((title, metric, {"explainer": explainer}))
-    wanted += [
-        ("Latency, batch 1, median", "latency_ms", {"batch": 1, "statistic": "median"}),
-        ("Size", "size_bytes", {}),
-        ("MACs", "macs", {}),
+    main = {m: evidence.main_explainer(m) for m in ("road_gap", "roi_share")}
+    reasons = [
+        (f"{METRIC_NAMES[metric]}, {EXPLAINER_NAMES[name]}", metric, {"explainer": name})
+        for metric, name in main.items()
+        if name
     ]
+    # The first four are what a reviewer asks first; a run without attacks or maps shows the next ones in their place.
+    wanted: list[tuple[str, str, str, Detail]] = [("Is it right?", "Clean accuracy", "clean_acc", {})]
+    if eps:
+        title = f"Robust accuracy, PGD {eps}"
+        wanted.append(("Is it hard to fool?", title, "robust_acc", {"attack": "pgd", "eps": eps}))
+    wanted += [("For the right reasons?", *reason) for reason in reasons[:1]]
+    latency: Detail = {"batch": 1, "statistic": "median"}
+    wanted.append(("Is it fast enough?", "Latency, batch 1, median", "latency_ms", latency))
+    if evidence.values("corruption_acc", "corruption"):
+        mean: Detail = {"corruption": "mean"}
+        wanted.append(("In bad weather?", "Accuracy under corruptions, mean", "corruption_acc", mean))
+    wanted.append(("Is it what was trained?", "Decisions shared with the twin", "agreement", {}))
+    wanted += [("For the right reasons?", *reason) for reason in reasons[1:]]
+    wanted += [("Is it small?", "Size", "size_bytes", {}), ("Is it small?", "MACs", "macs", {})]
     figures = []
-    for title, metric, detail in wanted:
+    for question, title, metric, detail in wanted:
         item = lookup(evidence, metric, arm=arm, artefact=artefact, detail=detail)
         if item is not None:
             control = item.row.control
-            figures.append(Figure(title, cell(item), _beside(evidence, metric, arm, artefact, detail), control))
+            figures.append(
+                Figure(question, title, cell(item), _beside(evidence, metric, arm, artefact, detail), control)
+            )
     return figures
 
 
@@ -93,16 +102,19 @@ def gates(run: RunFolder, evidence: Evidence) -> list[Gate]:
     conditions = {k: str(v) for k, v in (run.recipe.get("gate") or {}).items() if v is not None}
     verdicts = {str(g.get("name")): bool(g["passed"]) for g in run.gates if isinstance(g.get("passed"), bool)}
     conditions |= {str(g.get("name")): str(g["condition"]) for g in run.gates if "condition" in g}
+    reasons = {str(g.get("name")): str(g.get("reason") or "") for g in run.gates}
     for item in evidence.items:
-        if item.row.metric.startswith("gate_") and item.row.value is not None:
-            name = item.row.metric.removeprefix("gate_")
+        if item.row.metric == "gate" and item.row.value is not None:
+            name = str(item.row.detail.get("gate", ""))
             verdicts[name] = item.row.value >= 1
             conditions.setdefault(name, str(item.row.detail.get("condition", "")))
+    decided_by = {str(g.get("name")): g["row"] for g in run.gates if isinstance(g.get("row"), dict)}
     found = []
     for name in dict.fromkeys([*conditions, *verdicts]):
         passed = verdicts.get(name)
         verdict = "not decided" if passed is None else "passed" if passed else "failed"
         about: Numbered | None = None
+        metric, _, selectors = name.partition(" ")
         if evidence.deployed is not None:
             arm, artefact = evidence.deployed
             details: dict[str, Detail] = {
@@ -110,9 +122,26 @@ def gates(run: RunFolder, evidence: Evidence) -> list[Gate]:
                 "latency_ms": {"batch": 1, "statistic": "median"},
                 "roi_share": {"explainer": evidence.main_explainer("roi_share") or ""},
             }
-            about = lookup(evidence, name, arm=arm, artefact=artefact, detail=details.get(name))
-        found.append(Gate(METRIC_NAMES.get(name, name), conditions.get(name, ""), verdict, cell(about)))
+            chosen = dict(word.split("=", 1) for word in selectors.split() if "=" in word) or details.get(metric)
+            about = lookup(evidence, metric, arm=arm, artefact=artefact, detail=chosen)
+        title = f"{METRIC_NAMES.get(metric, metric)} {selectors}".strip()
+        about = _decider(evidence, metric, decided_by.get(name)) or about
+        found.append(Gate(title, conditions.get(name, ""), verdict, cell(about), reasons.get(name, "")))
     return found
+
+
+def _decider(evidence: Evidence, metric: str, words: Mapping[str, Any] | None) -> Numbered | None:
+    """The row that a verdict names as the one that decided it."""
+    if words is None:
+        return None
+    wanted = {key: str(value) for key, value in words.items()}
+    for item in evidence.items:
+        row = item.row
+        if row.metric == metric:
+            own = {"arm": row.arm, "artefact": row.artefact, "split": row.split}
+            if {**own, **{key: str(value) for key, value in row.detail.items()}} == wanted:
+                return item
+    return None
 
 
 def verdict_words(found: Sequence[Gate]) -> tuple[str, str]:

@@ -7,22 +7,26 @@ to its line in the appendix) or is counted on the stored pictures, and says so.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from edgexai.measure.flags import FLAGS
 from edgexai.report import corruptions, curves, headline, pictures, section_tables, tables
 from edgexai.report.beside import paired
 from edgexai.report.card import model_card
+from edgexai.report.classes import class_tables
 from edgexai.report.csv_rows import to_csv
 from edgexai.report.evidence import CUE_SPLITS, Evidence
 from edgexai.report.folder import RunFolder, read_run, write_whole
+from edgexai.report.galleries import drift_gallery, galleries
+from edgexai.report.ledger import ledger
+from edgexai.report.other_tables import calibration_table, further_map_table
+from edgexai.report.provenance import command, made_by, run_command
+from edgexai.report.row_groups import groups_of, row_groups
 from edgexai.report.words import (
-    EXPLAINER_NAMES,
     arm_name,
     base_network,
     detail_text,
@@ -32,7 +36,8 @@ from edgexai.report.words import (
 )
 
 
-def _environment() -> Environment:
+def report_environment() -> Environment:
+    """Where the pages' templates are found; everything put into one is escaped."""
     return Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -78,12 +83,13 @@ def _flags(evidence: Evidence) -> list[dict[str, Any]]:
     for item in evidence.items:
         for name in item.row.flags:
             raised.setdefault(name, []).append(item.id)
-    found = []
-    for name, ids in raised.items():
-        flag = FLAGS.get(name)
-        text = (flag.raised_if, flag.means, flag.do) if flag is not None else ("", "no description of this flag", "")
-        found.append({"name": name, "rows": ids, "raised_if": text[0], "means": text[1], "do": text[2]})
-    return found
+    return [_flag(name) | {"rows": ids} for name, ids in raised.items()]
+
+
+def _flag(name: str) -> dict[str, Any]:
+    flag = FLAGS.get(name)
+    raised_if, means, do = (flag.raised_if, flag.means, flag.do) if flag else ("", "no description of this flag", "")
+    return {"name": name, "raised_if": raised_if, "means": means, "do": do}
 
 
 def _evaluations(evidence: Evidence) -> list[tuple[str, str, int, str]]:
@@ -115,8 +121,81 @@ def _cue(evidence: Evidence) -> dict[str, Any]:
     }
 
 
-def render(run: RunFolder) -> str:
-    """The page as text."""
+_SECTIONS = {
+    "headline": "What was deployed",
+    "path": "",
+    "robustness": "Robustness",
+    "reasons": "Why it decides",
+    "classes": "Class by class",
+    "calibration": "What its confidence is worth",
+    "pictures": "Signs and maps",
+    "drift": "What changed on the way",
+    "refinement": "LIME refinement",
+    "cue": "The planted cue",
+    "deployment": "Cost and parity",
+    "flags": "Flags",
+    "missing": "What was not measured",
+    "repeat": "How to repeat",
+    "rows": "All rows",
+}
+
+
+def _sections(evidence: Evidence, absent: Collection[str]) -> list[tuple[str, str]]:
+    """(anchor, title) of the sections that this run has, in their order; their numbers count from 1."""
+    titles = _SECTIONS | {"path": f"From {base_network(evidence)} to deployed"}
+    return [(anchor, title) for anchor, title in titles.items() if anchor not in absent]
+
+
+def _nodes(run: RunFolder) -> list[dict[str, str]]:
+    found = []
+    for node in run.lock.get("nodes", []):
+        if isinstance(node, dict):
+            name, seconds = str(node.get("name", "")), node.get("seconds")
+            found.append(
+                {
+                    "id": _node_id(name),
+                    "name": name,
+                    "key": str(node.get("key") or "")[:12],
+                    "digest": str(node.get("digest") or "")[:12],
+                    "seconds": f"{seconds:.1f}" if isinstance(seconds, (int, float)) else "–",
+                    "state": str(node.get("state") or ""),
+                    "command": command(run, name),
+                }
+            )
+    return found
+
+
+def _node_id(name: str) -> str:
+    return "node-" + name.replace("[", "-").replace("]", "")
+
+
+def _appendix(evidence: Evidence, nodes: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
+    known = {node["id"] for node in nodes}
+    rows = []
+    for item in evidence.items:
+        made = made_by(item.row)
+        rows.append(
+            {
+                "id": item.id,
+                "row": item.row,
+                "value": value_text(item.row),
+                "interval": interval_text(item.row),
+                "detail": detail_text(item.row),
+                "groups": " ".join(row_groups(item.row)),
+                "made_by": made,
+                "made_id": _node_id(made) if _node_id(made) in known else "repeat",
+            }
+        )
+    return rows
+
+
+def render(run: RunFolder, *, signs: int = 8) -> str:
+    """The page as text.
+
+    Args:
+        run: what was read.
+        signs: explained signs a gallery, at most.
+    """
     evidence = Evidence(run.rows, trained=run.trained)
     verdicts = headline.gates(run, evidence)
     deployed = evidence.deployed
@@ -125,22 +204,35 @@ def render(run: RunFolder) -> str:
     arms += [a for a in run.pictures if a not in arms]
     if evidence.final_arm in arms:
         arms.sort(key=lambda a: a != evidence.final_arm)
-    cue = _cue(evidence)
-    appendix = [
-        {
-            "id": i.id,
-            "row": i.row,
-            "value": value_text(i.row),
-            "interval": interval_text(i.row),
-            "detail": detail_text(i.row),
-        }
-        for i in evidence.items
-    ]
+    cue, refinement, classes = _cue(evidence), _refinement(run, evidence), class_tables(run, evidence)
+    confidence, drift = calibration_table(evidence), ledger(evidence)
+    drifted = [drift_gallery(run, arrays, arm=arm, most=signs) for arm, arrays in run.drifts.items()]
+    shown = {
+        "cue": cue["table"] is not None,
+        "refinement": refinement["seen"],
+        "classes": bool(classes),
+        "calibration": bool(confidence.lines),
+        "drift": bool(drift or drifted),
+    }
+    sections = _sections(evidence, [name for name, here in shown.items() if not here])
+    nodes = _nodes(run)
+    appendix = _appendix(evidence, nodes)
+    raised = _flags(evidence)
+    missing, none = headline.unmeasured(evidence), headline.absent(evidence)
     return (
-        _environment()
+        report_environment()
         .get_template("template.html.j2")
         .render(
             run=run,
+            cue=cue,
+            refinement=refinement,
+            classes=classes,
+            calibration=confidence,
+            ledger=drift,
+            drifted=drifted,
+            sections=sections,
+            number_of={anchor: k for k, (anchor, _) in enumerate(sections, start=1)},
+            title_of=dict(sections),
             deployed=engine_name(evidence, *deployed) if deployed else None,
             gates=verdicts,
             verdict=headline.verdict_words(verdicts),
@@ -154,42 +246,46 @@ def render(run: RunFolder) -> str:
             corruption_details=corruptions.corruption_details(evidence),
             corruption_charts=corruptions.corruption_chart(evidence),
             reasons=_reasons(evidence),
+            further=further_map_table(evidence),
             road_charts=curves.road_charts(evidence),
-            galleries=[pictures.gallery(run, arm) for arm in arms],
-            arm_names={a: arm_name(evidence, a) for a in arms},
+            deletion_charts=curves.deletion_charts(evidence),
+            galleries=galleries(run, arms, most=signs),
+            arm_names={a: arm_name(evidence, a) for a in (*arms, *run.drifts)},
             base=base_network(evidence),
             scored=sorted({i.row.metric for i in evidence.items}),
-            explainer_names=EXPLAINER_NAMES,
-            refinement=_refinement(run, evidence),
             refined_differences=[
                 line for line in differences.lines if line.name.startswith("refined") and "control" in line.name
             ],
-            cue=cue,
             deployment=section_tables.deployment_table(evidence),
-            flags=_flags(evidence),
-            unmeasured=headline.unmeasured(evidence),
-            absent=headline.absent(evidence),
+            flags=raised,
+            quiet_flags=[_flag(name) for name in FLAGS if name not in {f["name"] for f in raised}],
+            unmeasured=missing,
+            absent=none,
+            gaps=[*dict.fromkeys(what for _, what, _, _ in missing), *none],
             boards=[
                 {"name": name, "pairs": paired(run.rows, rows), "missing": [r for r in rows if r.value is None]}
                 for name, rows in run.boards.items()
             ],
             on_board=any("tensorrt" in i.row.runtime.lower() for i in evidence.items),
-            nodes=[n for n in run.lock.get("nodes", []) if isinstance(n, dict)],
+            nodes=nodes,
+            command_line=run_command(run),
+            measured_text=json.dumps(run.lock["measured"], indent=1) if "measured" in run.lock else "",
             environment=_table_of(run.lock.get("environment")),
             recipe_text=json.dumps(run.recipe, indent=1) if run.recipe else "",
             evaluations=_evaluations(evidence),
             runtimes=sorted({i.row.runtime for i in evidence.items if i.row.runtime}),
             appendix=appendix,
-            Markup=Markup,
+            groups=groups_of([item.row for item in evidence.items]),
         )
     )
 
 
-def write_report(run: Path) -> Path:
+def write_report(run: Path, *, signs: int = 8) -> Path:
     """Reads a run folder and writes its report, model card and CSV beside the rows.
 
     Args:
         run: the run folder; ``recipe.lock.json``, ``measurements.jsonl`` and ``pictures/`` may each be absent.
+        signs: explained signs a gallery, at most.
 
     Returns:
         Path of ``report.html``.
@@ -198,7 +294,7 @@ def write_report(run: Path) -> Path:
         UserError: no such folder, or a damaged file in it (named, with its line).
     """
     folder = read_run(run)
-    page, card = render(folder), model_card(folder)
+    page, card = render(folder, signs=signs), model_card(folder)
     write_whole(run / "measurements.csv", to_csv(folder.rows))
     write_whole(run / "card.md", card)
     write_whole(run / "report.html", page)

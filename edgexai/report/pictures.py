@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgexai.report.evidence import EXPLAINERS
-from edgexai.report.folder import Arrays, RunFolder
-from edgexai.report.words import EXPLAINER_NAMES
+from edgexai.errors import ShapeError
+from edgexai.report.folder import RunFolder
 
 _FOR, _AGAINST = np.array([255.0, 140.0, 0.0]), np.array([40.0, 120.0, 255.0])
 _LARGEST_SIDE = 96
@@ -33,34 +32,12 @@ class Tile:
     cells: Sequence[tuple[float, ...]] = ()
 
 
-@dataclass(frozen=True)
-class Explained:
-    """A sign with its maps: ``maps`` are (subject, one tile or None an explainer)."""
-
-    sign: Tile
-    caption: str
-    right: bool | None
-    maps: Sequence[tuple[str, Sequence[Tile | None]]]
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """The explained signs of an arm under one heading line of explainer names."""
-
-    arm: str
-    explainers: Sequence[str]
-    signs: Sequence[Explained]
-    left_out: int
-
-
 def png_uri(pixels: NDArray[np.uint8]) -> str:
     """``data:image/png;base64,...`` of (H,W,3); sides above 96 pixels are shrunk to 96."""
     picture = Image.fromarray(np.ascontiguousarray(pixels))
     if max(picture.size) > _LARGEST_SIDE:
         picture.thumbnail((_LARGEST_SIDE, _LARGEST_SIDE), Image.Resampling.BOX)
-    out = io.BytesIO()
-    picture.save(out, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode("ascii")
+    return _uri(picture)
 
 
 def overlay(image: NDArray[np.uint8], attribution: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -76,59 +53,41 @@ def overlay(image: NDArray[np.uint8], attribution: NDArray[np.float32]) -> NDArr
     return shown
 
 
-def _box(box: NDArray[np.float32] | None, height: int, width: int) -> tuple[float, ...]:
+def box_in_per_cent(box: NDArray[np.float32] | None, height: int, width: int) -> tuple[float, ...]:
+    """x1,y1,x2,y2 in pixels -> x, y, width, height in per cent of the sides; () where there is no box."""
     if box is None or np.isnan(box).any():
         return ()
     x1, y1, x2, y2 = (float(v) for v in box)
     return (100 * x1 / width, 100 * y1 / height, 100 * (x2 - x1) / width, 100 * (y2 - y1) / height)
 
 
-def _caption(run: RunFolder, arrays: Arrays, index: int) -> tuple[str, bool | None]:
-    parts, right = [], None
-    label = int(arrays["labels"][index]) if "labels" in arrays else None
-    if label is not None:
-        parts.append(run.class_name(label))
-    for key, name in (("pred_engine", "engine"), ("pred_twin", "twin")):
-        if key in arrays:
-            predicted = int(arrays[key][index])
-            if label is None or predicted != label:
-                parts.append(f"{name} says {run.class_name(predicted)}")
-            else:
-                parts.append(f"{name} right")
-            if right is None and label is not None:
-                right = predicted == label
-    return ("; ".join(parts), right)
+def strip_uri(tiles: Sequence[NDArray[np.uint8] | None]) -> str:
+    """One PNG of square tiles (H,W,3) side by side; None leaves a transparent place.
+
+    128 colours: a map is grey, orange and blue, and a page of a thousand signs stays small.
+
+    Raises:
+        ShapeError: no tile at all, or tiles of two sizes.
+    """
+    sizes = {tile.shape for tile in tiles if tile is not None}
+    if len(sizes) != 1:
+        raise ShapeError(f"a strip takes tiles of one size, not {sorted(sizes)}")
+    height, width, _ = sizes.pop()
+    pixels = np.zeros((height, width * len(tiles), 4), np.uint8)
+    for k, tile in enumerate(tiles):
+        if tile is not None:
+            pixels[:, k * width : (k + 1) * width, :3], pixels[:, k * width : (k + 1) * width, 3] = tile, 255
+    picture = Image.fromarray(pixels)
+    if height > _LARGEST_SIDE:
+        size = (_LARGEST_SIDE * width // height * len(tiles), _LARGEST_SIDE)
+        picture = picture.resize(size, Image.Resampling.BOX)
+    return _uri(picture.quantize(128, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE))
 
 
-def gallery(run: RunFolder, arm: str, *, most: int = 8) -> Gallery:
-    """Signs of an arm with maps of twin and engine; up to half of them are ones the engine gets wrong."""
-    arrays = run.pictures[arm]
-    images = arrays["images"] if "images" in arrays else np.zeros((0, 1, 1, 3), np.uint8)
-    captions = [_caption(run, arrays, i) for i in range(len(images))]
-    wrong = [i for i, c in enumerate(captions) if c[1] is False][: most // 2]
-    rest = [i for i in range(len(images)) if captions[i][1] is not False][: most - len(wrong)]
-    found = {key.split("__", 1)[1] for key in arrays if key.startswith(("twin__", "engine__"))}
-    names = [e for e in EXPLAINERS if e in found] + sorted(found - set(EXPLAINERS))
-    signs = []
-    for i in [*wrong, *rest]:
-        box = _box(arrays["boxes"][i] if "boxes" in arrays else None, *images.shape[1:3])
-        maps = []
-        for subject in ("twin", "engine"):
-            if any(f"{subject}__{e}" in arrays for e in names):
-                tiles = [
-                    Tile(
-                        png_uri(overlay(images[i], arrays[f"{subject}__{e}"][i])),
-                        f"{EXPLAINER_NAMES.get(e, e)} map of the {subject}",
-                        box,
-                    )
-                    if f"{subject}__{e}" in arrays
-                    else None
-                    for e in names
-                ]
-                maps.append((subject, tiles))
-        caption, right = captions[i]
-        signs.append(Explained(Tile(png_uri(images[i]), caption, box), caption, right, maps))
-    return Gallery(arm, [EXPLAINER_NAMES.get(e, e) for e in names], signs, len(images) - len(signs))
+def _uri(picture: Image.Image) -> str:
+    out = io.BytesIO()
+    picture.save(out, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode("ascii")
 
 
 def flagged_cells(flags: NDArray[np.bool_]) -> list[tuple[float, ...]]:

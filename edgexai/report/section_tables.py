@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from edgexai.report.evidence import ARMS, BASELINES, EXPLAINERS, Detail, Evidence, Numbered
+from edgexai.report.evidence import ARMS, BASELINES, EXPLAINERS, Detail, Evidence, Numbered, asked
 from edgexai.report.tables import DASH, Line, Table, cell, lookup, words
 from edgexai.report.words import (
     ATTACK_NAMES,
@@ -16,7 +16,9 @@ from edgexai.report.words import (
     difference_words,
     engine_name,
     metric_name,
+    number,
 )
+from edgexai.types import Row
 
 
 def _any_metric(evidence: Evidence, metric: str) -> bool:
@@ -30,11 +32,12 @@ def difference_table(evidence: Evidence, *, metrics: tuple[str, ...] = ()) -> Ta
         metrics: keep only these base metrics; all when empty.
     """
     lines = []
+    tested = any("p" in item.row.detail for item in evidence.items)
     for item in evidence.items:
         base = base_metric(item.row.metric)
         if base == item.row.metric or (metrics and base not in metrics):
             continue
-        rest = {k: v for k, v in item.row.detail.items() if k != "against"}
+        rest = {k: v for k, v in asked(item.row).items() if k != "against"}
         about = ", ".join(str(v) for v in rest.values())
         against = str(item.row.detail.get("against", "?"))
         lines.append(
@@ -44,11 +47,30 @@ def difference_table(evidence: Evidence, *, metrics: tuple[str, ...] = ()) -> Ta
                 [
                     words(metric_name(base) + (f" ({about})" if about else "")),
                     cell(item),
+                    *([words(words_of_test(item.row))] if tested else []),
                     words(difference_words(item, evidence)),
                 ],
             )
         )
-    return Table("Paired differences, on the same images", ["Comparison", "Metric", "Difference", "In words"], lines)
+    columns = ["Comparison", "Metric", "Difference", *(["Test"] if tested else []), "In words"]
+    return Table("Paired differences, on the same images", columns, lines)
+
+
+def words_of_test(row: Row) -> str:
+    """ "McNemar, p 0.012 (Holm 0.048); 80 % power from 3.1 pp": the test behind a difference, if the row has one."""
+    found = []
+    if "p" in row.detail:
+        name = {"mcnemar": "McNemar", "wilcoxon": "Wilcoxon"}.get(str(row.detail.get("test")), "")
+        holm = f" (Holm {_p(row.detail['p_holm'])})" if "p_holm" in row.detail else ""
+        found.append(f"{name}, p {_p(row.detail['p'])}{holm}".removeprefix(", "))
+    if "detectable" in row.detail:
+        smallest = number(float(row.detail["detectable"]), row.unit, difference=True).removeprefix("+")
+        found.append(f"80 % power from {smallest}")
+    return "; ".join(found) or "–"
+
+
+def _p(value: str | int | float) -> str:
+    return "< 0.001" if float(value) < 0.001 else f"{float(value):.3f}"
 
 
 def robust_table(evidence: Evidence, *, deployed: bool | None = None) -> Table:
@@ -73,7 +95,9 @@ def robust_table(evidence: Evidence, *, deployed: bool | None = None) -> Table:
                 "int8" if item.row.artefact.startswith("int8") else item.row.arm,
                 [
                     words(ATTACK_NAMES.get(attack, attack) + (" (control)" if attack == "noise" else "")),
-                    words(str(d.get("eps", "?"))),
+                    words(
+                        str(d["eps"]) if "eps" in d else f"area {100 * float(d['area']):.0f} %" if "area" in d else "?"
+                    ),
                     words(SOURCE_NAMES.get(source, source) or "–"),
                     words(", ".join(effort) or "–"),
                     cell(item),
@@ -89,7 +113,7 @@ def robust_table(evidence: Evidence, *, deployed: bool | None = None) -> Table:
 def explain_table(evidence: Evidence, *, arm: str, artefact: str) -> Table:
     """One line an explainer, baselines last."""
     metrics = (
-        "saliency_gini", "saliency_top10_mass", "roi_share", "roi_area", "pointing_game", "road_gap", "road_lerf_gap",
+        "saliency_gini", "saliency_top10_mass", "roi_share", "pointing_game", "road_gap", "road_lerf_gap",
         "road_aopc", "relative_input_stability", "map_rank_correlation", "lime_r2",
     )  # fmt: skip
     seen = [m for m in metrics if _any_metric(evidence, m)]
@@ -110,6 +134,11 @@ def explain_table(evidence: Evidence, *, arm: str, artefact: str) -> Table:
             key = "baseline" if name in BASELINES else arm
             suffix = " (baseline)" if name in BASELINES else ""
             lines.append(Line(EXPLAINER_NAMES.get(name, name) + suffix, key, cells))
+    area = lookup(evidence, "roi_area", arm=arm, artefact=artefact)
+    if area is not None and "roi_share" in seen and lines:
+        # The sign's share of the picture is what a map that is the same everywhere would score.
+        even = [cell(area) if m == "roi_share" else DASH for m in seen]
+        lines.append(Line("Even map (baseline)", "baseline", even))
     return Table(engine_name(evidence, arm, artefact), ["Map", *(metric_name(m) for m in seen)], lines)
 
 

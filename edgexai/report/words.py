@@ -7,7 +7,7 @@ when the random-cells control does not show it too.
 
 from __future__ import annotations
 
-from edgexai.report.evidence import Evidence, Numbered
+from edgexai.report.evidence import Evidence, Numbered, asked
 from edgexai.types import Row
 
 _BASE_NAMES = {"natural": "natural", "adversarial": "adversarially trained", "advprop": "AdvProp trained"}
@@ -23,6 +23,7 @@ ARTEFACT_NAMES = {
     "fp16": "fp16 engine",
     "int8-tensorrt": "int8 engine (TensorRT flavour)",
     "int8-x86": "int8 engine (x86 flavour)",
+    "onnx": "ONNX file",
 }
 EXPLAINER_NAMES = {
     "vg": "Gradient (VG)",
@@ -31,6 +32,9 @@ EXPLAINER_NAMES = {
     "gradcam": "Grad-CAM",
     "cam": "CAM (second output)",
     "lime": "LIME",
+    "rise": "RISE",
+    "occlusion": "Occlusion",
+    "kernelshap": "KernelSHAP",
     "random": "Random map",
     "centre_gaussian": "Centre Gaussian",
 }
@@ -41,6 +45,10 @@ ATTACK_NAMES = {
     "apgd-dlr": "APGD-DLR",
     "square": "Square",
     "noise": "Noise",
+    "patch": "Adversarial patch",
+    "patch-random": "Patch in random colours (control)",
+    "sticker": "Stickers",
+    "sticker-random": "Stickers in random colours (control)",
     "union": "Worst of all",
 }
 SOURCE_NAMES = {
@@ -50,6 +58,7 @@ SOURCE_NAMES = {
 }
 METRIC_NAMES = {
     "clean_acc": "Clean accuracy",
+    "class_acc": "Class accuracy",
     "robust_acc": "Robust accuracy",
     "corruption_acc": "Corruption accuracy",
     "saliency_gini": "Saliency Gini",
@@ -70,6 +79,10 @@ METRIC_NAMES = {
     "calibration_agreement": "Decision agreement of a calibration",
     "calibration_fidelity": "Rank correlation of a calibration's maps",
     "logit_drift": "Logit drift",
+    "step_acc": "Accuracy on the ledger's images",
+    "map_drift": "Map drift (1 - rank correlation)",
+    "top_drift": "Map drift (top 10 % that left)",
+    "centre_shift": "Shift of the map's centre",
     "latency_ms": "Latency",
     "throughput": "Throughput",
     "macs": "MACs",
@@ -77,17 +90,42 @@ METRIC_NAMES = {
     "masked_sparsity": "Weights masked",
     "parameters": "Parameters",
     "size_bytes": "Size",
+    "saliency_entropy": "Saliency entropy / log d",
+    "energy_inside": "Positive energy on the sign",
+    "pointing_game_exact": "Pointing game, tolerance 0",
+    "wsl": "WSL, threshold of other images",
+    "wsl_best_threshold": "WSL, best threshold of these images",
+    "infidelity": "Infidelity, scaled, of 1",
+    "sensitivity_n": "Sensitivity-n",
+    "comprehensiveness": "Comprehensiveness",
+    "sufficiency": "Sufficiency",
+    "deletion_aopc": "Deletion AOPC / p(x)",
+    "mask_leak": "Mask leak",
+    "max_sensitivity": "Max-sensitivity",
+    "relative_output_stability": "Relative output stability, log10",
+    "noise_ssim": "SSIM of maps under noise",
+    "mprt_rank_correlation": "MPRT, rank correlation left",
+    "mprt_ssim": "MPRT, SSIM left",
+    "calibration_error": "Expected calibration error",
+    "aurc": "Area under risk over coverage",
+    "aurc_excess": "AURC over the best order",
+    "selective_acc": "Accuracy of the most confident",
     "deletion_auc": "Deletion AUC",
     "insertion_auc": "Insertion AUC",
     "deletion_auc_normalised": "Deletion AUC / p(x)",
     "insertion_auc_normalised": "Insertion AUC / p(x)",
 }
-_HIGHER_IS_BETTER = {
+HIGHER_IS_BETTER = {
     **dict.fromkeys(("clean_acc", "robust_acc", "roi_share", "pointing_game", "road_gap", "road_lerf_gap"), True),
     **dict.fromkeys(("agreement", "map_rank_correlation", "throughput", "corruption_acc"), True),
     **dict.fromkeys(("latency_ms", "macs", "parameters", "size_bytes", "logit_drift"), False),
+    **dict.fromkeys(("energy_inside", "pointing_game_exact", "wsl", "sensitivity_n", "comprehensiveness"), True),
+    **dict.fromkeys(("infidelity", "sufficiency", "max_sensitivity", "relative_output_stability"), False),
+    **dict.fromkeys(("calibration_error", "aurc", "aurc_excess", "mask_leak"), False),
+    **dict.fromkeys(("noise_ssim", "selective_acc"), True),
     "relative_input_stability": False,
 }
+"""Base metric -> whether more of it is better; absent where neither direction is better in itself."""
 
 
 def base_metric(metric: str) -> str:
@@ -220,7 +258,7 @@ def difference_words(item: Numbered, evidence: Evidence) -> str:
     natural = base_network(evidence)
     other = natural if against == "natural" else against_name(evidence, against)
     base = base_metric(row.metric)
-    up = _HIGHER_IS_BETTER.get(base)
+    up = HIGHER_IS_BETTER.get(base)
     size = "higher" if sign > 0 else "lower"
     if up is None:
         return f"{size} than {other}; the interval excludes zero (neither direction is better in itself)"
@@ -230,7 +268,7 @@ def difference_words(item: Numbered, evidence: Evidence) -> str:
         return "better than the same budget with random cells; the interval excludes zero"
     if against != "natural" or row.arm not in ("refined", "pruned"):
         return f"better ({size}) than {other}; the interval excludes zero"
-    wanted = {**row.detail, "against": "control"}
+    wanted = {**asked(row), "against": "control"}
     beside_it = evidence.find(row.metric, arm=row.arm, artefact=row.artefact, split=row.split, detail=wanted)
     if beside_it is None or beside_it.row.value is None:
         return f"{size} than {natural}; the interval excludes zero, but no control stands beside it: not called a gain"

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgexai.config.study import parse_column
+from edgexai.config.column import parse_column
 from edgexai.errors import UserError
 from edgexai.measure.compare import Measured, road_rows
 from edgexai.recipe.lock import Outcome
@@ -156,6 +156,8 @@ def _split(found: ArmSeed) -> str:
 
 def _fits(row: Row, wanted: Mapping[str, str]) -> bool:
     words = _words(row)
+    if "step" in words and "step" not in wanted:  # of the drift ledger: not the artefact's own number
+        return False
     return all(words.get(key) == value for key, value in wanted.items())
 
 

@@ -8,10 +8,12 @@ from math import inf
 
 import numpy as np
 
-from edgexai.config.study import Claim, Correlation, Study, TableSpec, parse_column
+from edgexai.config.column import parse_column
+from edgexai.config.study import Claim, Correlation, Study, TableSpec
+from edgexai.measure.paired_tests import holm
 from edgexai.measure.stats import bootstrap_mean
 from edgexai.study.collect import ArmSeed, find, per_image
-from edgexai.study.seeds import OverSeeds, holm, over_seeds, verdict
+from edgexai.study.seeds import OverSeeds, over_seeds, verdict
 
 Found = Mapping[tuple[str, int], ArmSeed]
 """(arm, seed) -> what was measured."""

@@ -71,7 +71,7 @@ def launch(
         data_root = Path(os.environ["EDGEXAI_DATA"])  # the workers' environments are their own
     tasks = tasks_of(recipes, home=home, device=device, data_root=data_root)
     root = None if data_root is None else data_root.absolute()
-    with _ray(workers, progress) as ray, sharing(home.absolute(), data_root=root) as shared:
+    with connected_ray(workers, progress) as ray, sharing(home.absolute(), data_root=root) as shared:
         cluster = Cluster(ray, workers, device, shared, str(default_home()))
         check_nodes(cluster)
         run_in_rounds(
@@ -82,7 +82,7 @@ def launch(
 
 
 @contextmanager
-def _ray(workers: int, progress: Progress) -> Iterator[Any]:
+def connected_ray(workers: int, progress: Progress) -> Iterator[Any]:
     """The ``ray`` module, connected; what was connected or started here is let go of at the end."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)  # Ray reads these when it is imported

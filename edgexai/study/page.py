@@ -12,8 +12,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from edgexai.config.column import parse_column
 from edgexai.config.recipe import Recipe
-from edgexai.config.study import Study, TableSpec, parse_column
+from edgexai.config.study import Study, TableSpec
 from edgexai.recipe.environment import environment
 from edgexai.report.folder import write_whole
 from edgexai.report.words import ATTACK_NAMES, EXPLAINER_NAMES, metric_name

@@ -1,8 +1,7 @@
 """Statistics over seeds: the seed is the random effect, images are what each seed's number is made of.
 
 With k seeds an interval is Student's, k - 1 degrees of freedom (Gosset 1908): with three seeds it is wide, and it says
-what retraining would change, which an interval over images cannot. Differences are paired by seed. Correction over the
-cells of one table: Holm 1979.
+what retraining would change, which an interval over images cannot. Differences are paired by seed.
 """
 
 from __future__ import annotations
@@ -48,16 +47,6 @@ def over_seeds(values: Sequence[float], *, within: tuple[float, float] = (-inf, 
     half = float(student.ppf(0.975, k - 1)) * error
     p = float(mean == 0) if error == 0 else float(2 * student.sf(abs(mean) / error, k - 1))
     return OverSeeds(mean, max(mean - half, within[0]), min(mean + half, within[1]), p, tuple(map(float, values)))
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values, in the order given."""
-    order = np.argsort(p_values, kind="stable")
-    adjusted, worst = [0.0] * len(p_values), 0.0
-    for rank, index in enumerate(order):
-        worst = max(worst, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = worst
-    return adjusted
 
 
 def verdict(found: OverSeeds, *, direction: str, margin: float) -> str:

@@ -169,6 +169,6 @@ def test_refuses_bad_input(images: torch.Tensor, trained: tuple) -> None:
 
 
 def test_registry_resolves() -> None:
-    assert sorted(ATTACKS) == ["apgd", "ensemble", "fgsm", "noise", "pgd", "square"]
+    assert sorted(ATTACKS) == ["apgd", "ensemble", "fgsm", "noise", "patch", "pgd", "square", "sticker"]
     assert all(callable(entry.load()) for entry in ATTACKS.values())
     assert np.all([entry.version >= 1 for entry in ATTACKS.values()])

@@ -47,6 +47,8 @@ TINY = BenchSettings(
     attack_steps=2,
     detect_images=4,
     detect_samples=64,
+    coverage_studies=30,
+    measure_images=2,
 )
 AIMS = {
     "epoch": 1,
@@ -58,8 +60,9 @@ AIMS = {
     "adversarial": 3,
     "detect": 1,
     "explain": 5,
+    "measurement": 1,
 }
-BY_THEMSELVES = ("lime", "memory", "target")
+BY_THEMSELVES = ("coverage", "lime", "memory", "metrics", "target")
 """Families with tests of their own."""
 
 
@@ -93,6 +96,14 @@ def test_every_family_gives_finite_ratios(family: str, workshop: Workshop) -> No
     sound(lines)
     assert {line.family for line in lines} == {family}
     assert sum(bool(line.aim) for line in lines) == AIMS[family]
+
+
+def test_coverage_is_a_share_with_an_aim_for_every_kind(workshop: Workshop) -> None:
+    lines = FAMILIES["coverage"].load()(workshop)
+    sound(lines)
+    assert {line.unit for line in lines} == {"share"}
+    assert all(line.aim in (">= 0.93", ">= 0.95") for line in lines)
+    assert {line.aim for line in lines if line.what.startswith("exact")} == {">= 0.95"}
 
 
 def test_lime_runs_with_the_package(workshop: Workshop) -> None:

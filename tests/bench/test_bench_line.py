@@ -9,9 +9,10 @@ from time import sleep
 import numpy as np
 import pytest
 
-from edgexai.bench.line import Line, holds, interleave, median_interval, ratio_line
+from edgexai.bench.line import Line, holds, interleave, ratio_line
 from edgexai.bench.table import as_data, as_text
 from edgexai.errors import ShapeError, UserError
+from edgexai.measure.median import median_interval
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 6, 7, 9, 15, 60, 201])

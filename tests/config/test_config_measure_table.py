@@ -22,6 +22,7 @@ def test_all_is_every_name_however_it_is_written() -> None:
     assert MeasureTable().corruptions == ()
     assert MeasureTable().split == "test"
     assert MeasureTable().stability_n == 0
+    assert MeasureTable().metrics == ()
 
 
 @pytest.mark.parametrize(
@@ -37,6 +38,10 @@ def test_all_is_every_name_however_it_is_written() -> None:
         {"corruption_severities": [1, 1]},
         {"corruption_n": 0},
         {"stability_n": -1},
+        {"metrics": ["stability"]},
+        {"metrics": ["wsl"]},
+        {"metrics": ["sparsity", "sparsity"]},
+        {"metrics_n": 0},
         {"split": "train"},
     ],
 )

@@ -10,6 +10,8 @@ import pytest
 from edgexai.measure.compare import Measured, difference_rows, road_rows
 from edgexai.measure.faithfulness import LEVELS
 from edgexai.measure.gates import decide
+from edgexai.measure.paired_tests import holm
+from edgexai.measure.proportions import wilson
 from edgexai.types import Row
 
 L = len(LEVELS)
@@ -129,23 +131,47 @@ def test_a_difference_is_one_minus_other() -> None:
     assert one_row(rows, metric="clean_acc_difference", split="absent").value == 0
     robust = one_row(rows, metric="robust_acc_difference")
     assert robust.value == pytest.approx(0.5)
-    assert robust.detail == {"attack": "pgd", "eps": "8/255", "against": "natural"}
+    named = {k: robust.detail[k] for k in ("attack", "eps", "against")}
+    assert named == {"attack": "pgd", "eps": "8/255", "against": "natural"}
     assert robust.split == "absent"
     assert one_row(rows, metric="saliency_gini_difference", explainer="ig").value == pytest.approx(0.5)
     assert one_row(rows, metric="roi_share_difference", explainer="lime").value == pytest.approx(-0.25)
     for row in rows:
-        assert (row.arm, row.interval, row.detail["against"]) == ("refined", "paired-bootstrap", "natural")
+        kind = "bonett-price" if row.metric in ("clean_acc_difference", "robust_acc_difference") else "paired-bootstrap"
+        assert (row.arm, row.interval, row.detail["against"]) == ("refined", kind, "natural")
     mirrored = difference_rows(worse, better, against="refined", seed=0)
     assert one_row(mirrored, metric="clean_acc_difference", split="test").value == pytest.approx(-0.5)
 
 
 def test_a_paired_interval_is_narrower_than_two_separate_ones() -> None:
-    """Both arms fail on the same images: their difference is exactly 0, which two Wilson intervals could not say."""
+    """Both arms fail on the same images: two Wilson intervals could not say that they hardly differ."""
     right = np.random.default_rng(0).random(200) < 0.7
     (row,) = difference_rows(
         measured("refined", clean__test=right), measured("natural", clean__test=right), against="natural", seed=0
     )
-    assert (row.value, row.low, row.high) == (0.0, 0.0, 0.0)
+    assert row.value == 0.0
+    assert row.low is not None
+    assert row.high is not None
+    assert -0.02 < row.low < 0 < row.high < 0.02  # the next image may be one on which they differ
+    _, low, high = wilson(int(right.sum()), 200)
+    assert row.high - row.low < (high - low) / 4
+
+
+def test_differences_of_one_pair_are_one_table() -> None:
+    rng = np.random.default_rng(0)
+    right = rng.random(150) < 0.5
+    names = {f"clean__{k}": right ^ (rng.random(150) < 0.1 * k) for k in range(4)}
+    other = measured("natural", **dict.fromkeys(names, right), gini__ig=np.arange(150.0))
+    one = measured("refined", **names, gini__ig=np.arange(150.0) + rng.standard_normal(150))
+    rows = difference_rows(one, other, against="natural", seed=0)
+    assert len(rows) == 5
+    found = [float(row.detail["p"]) for row in rows]
+    assert [row.detail["p_holm"] for row in rows] == holm(found)
+    assert {row.detail["tests"] for row in rows} == {5}
+    for row in rows:
+        assert float(row.detail["p_holm"]) >= float(row.detail["p"])
+        assert float(row.detail["detectable"]) > 0
+        assert Row.from_json(row.to_json()) == row
 
 
 def test_road_difference_on_images_both_get_right() -> None:
@@ -236,3 +262,57 @@ def test_what_was_not_measured_does_not_pass() -> None:
     assert [(v["passed"], v["value"], v["bound"]) for v in verdicts] == [(False, None, None)] * 2
     assert [r.value for r in said] == [0.0, 0.0]
     assert decide([skipped], {"final_arm": "pruned"}, final_arm="pruned") == ([], [])
+
+
+def gate_of(rows: list[Row], column: str, condition: str, **more: Any) -> dict[str, Any]:
+    (verdict,), (said,) = decide(rows, {column: condition, "final_arm": "pruned"}, final_arm="pruned", **more)
+    assert said.value == float(verdict["passed"])
+    assert bool(verdict["reason"]) != verdict["passed"]  # a failure says why, a pass has nothing to say
+    return verdict
+
+
+def test_a_column_singles_out_its_row() -> None:
+    rows = [
+        row("robust_acc", 0.6, 0.5, 0.7, detail={"attack": "square", "eps": "8/255", "queries": 1000}),
+        row("robust_acc", 0.9, 0.8, 0.95, detail={"attack": "square", "eps": "2/255", "queries": 1000}),
+        row("robust_acc", 0.2, 0.1, 0.3, detail={"attack": "pgd", "eps": "8/255"}),
+    ]
+    square = "robust_acc attack=square eps=8/255"
+    assert gate_of(rows, square, ">= 0.5")["passed"]
+    failed = gate_of(rows, square, ">= 0.51")
+    assert (failed["bound"], failed["n"]) == (0.5, 100)
+    assert "0.5 is below 0.51" in failed["reason"]
+    assert gate_of(rows, "robust_acc attack=square", ">= 0.51")["bound"] == 0.5  # the worst of both decides
+    assert gate_of(rows, "robust_acc queries=1000", "<= 0.9")["bound"] == 0.95
+    missing = gate_of(rows, "robust_acc attack=apgd-ce", ">= 0.1")
+    assert missing["value"] is None
+    assert "attack=pgd eps=8/255" in missing["reason"]
+    assert "no row of ece" in gate_of(rows, "ece", "<= 0.1")["reason"]
+
+
+def test_all_explainers_must_keep_it_and_baselines_do_not_count() -> None:
+    named = {"ig": (0.3, 0.4), "lime": (0.2, 0.35), "random": (-0.1, 0.1), "centre_gaussian": (0.0, 0.2)}
+    rows = [row("road_gap", low, low, high, detail={"explainer": name}) for name, (low, high) in named.items()]
+    assert gate_of(rows, "road_gap", ">= 0.2")["passed"]
+    assert gate_of(rows, "road_gap", ">= 0.25")["row"]["explainer"] == "lime"
+    assert gate_of(rows, "road_gap explainer=random", "<= 0.1")["passed"]
+    rows.append(row("road_gap", None, detail={"explainer": "cam"}, status="skipped", reason="no common image"))
+    assert gate_of(rows, "road_gap", ">= 0.1")["reason"] == "skipped: no common image"
+
+
+def test_drift_is_the_engines_and_never_the_floor() -> None:
+    about = {"explainer": "lime", "step": "int8-tensorrt"}
+    rows = [
+        row("map_drift", 0.05, 0.04, 0.06, detail=about),
+        row("map_drift", 0.5, 0.4, 0.6, detail={**about, "step": "rebuilt", "floor": "rebuilding"}),
+        row("map_drift", 0.7, 0.6, 0.8, artefact="twin", subject="twin", detail={**about, "step": "pruned"}),
+        row("agreement", 0.5, 0.4, 0.6, detail={"step": "int8-tensorrt", "against": "fp32"}),
+        row("agreement", 0.99, 0.98, 1.0),
+        row("relative_input_stability", 1.0, 0.9, 1.1, artefact="twin", subject="twin", detail={"explainer": "ig"}),
+    ]
+    assert gate_of(rows, "map_drift", "<= 0.06")["passed"]
+    assert gate_of(rows, "map_drift step=rebuilt", "<= 0.06")["bound"] == 0.6
+    assert gate_of(rows, "map_drift artefact=twin", "<= 0.06")["bound"] == 0.8
+    assert gate_of(rows, "agreement", ">= 0.9")["bound"] == 0.98
+    assert gate_of(rows, "agreement step=int8-tensorrt", ">= 0.9")["bound"] == 0.4
+    assert gate_of(rows, "relative_input_stability", "<= 1.2")["row"]["artefact"] == "twin"

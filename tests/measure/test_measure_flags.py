@@ -89,6 +89,16 @@ CASES = [
         score("roi_share", 0.55, explainer="vg"),
     ),
     ("follows_confidence", [], score("deletion_auc", 0.3, explainer="vg")),
+    ("mask_leaks_class", [], score("mask_leak", 0.1, explainer="vg")),
+    (
+        "substrate_decides",
+        [
+            score("deletion_auc_normalised", 0.5, explainer="random", substrate="blur"),
+            score("deletion_auc_normalised", 0.5, explainer="random", substrate="data set mean"),
+            score("deletion_auc_normalised", 0.51, explainer="vg", substrate="data set mean"),
+        ],
+        score("deletion_auc_normalised", 0.3, explainer="vg", substrate="blur"),
+    ),
     ("unlike_twin", [], accuracy(0.9, metric="agreement")),
     ("few_images", [], accuracy(0.9, n=50, metric="clean_acc")),
 ]

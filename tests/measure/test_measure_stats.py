@@ -8,8 +8,10 @@ from scipy.stats import binomtest
 
 from edgexai.errors import ShapeError, UserError
 from edgexai.measure.accuracy import is_correct, logits_of
+from edgexai.measure.paired_tests import mcnemar
+from edgexai.measure.proportions import wilson
 from edgexai.measure.rows import accuracy_row, difference_row, mean_row
-from edgexai.measure.stats import bootstrap_mean, mcnemar, paired_bootstrap, wilson
+from edgexai.measure.stats import bootstrap_mean, paired_bootstrap
 from edgexai.types import Row
 
 
@@ -138,4 +140,24 @@ def test_difference_row_is_paired() -> None:
     assert row.low is not None
     assert row.low > 0
     assert row.detail["against"] == "control"
-    assert row.interval == "paired-bootstrap"
+    assert row.interval == "bonett-price"
+    assert row.detail["test"] == "mcnemar"
+    assert row.detail["p"] == mcnemar(a, b).p_value
+    graded = difference_row(a * 0.5, b * 0.7, against="control", **WHERE, metric="roi_share", seed=0)
+    assert graded.interval == "paired-bootstrap"
+    assert graded.detail["test"] == "wilcoxon"
+
+
+def test_a_mean_row_ends_where_no_mean_can_lie() -> None:
+    """Few images, one of them far off: the bound of the bootstrap lies beyond one, the row's does not."""
+    values = np.array([1.0, 1.0, 1.0, 1.0, 0.2])
+    assert bootstrap_mean(values, seed=0).high > 1
+    row = mean_row(values, **WHERE, metric="roi_share", unit="fraction", seed=0)
+    assert row.high == 1.0
+    assert row.low is not None
+    assert 0 < row.low < 0.84
+    counts = np.array([0.0, 0.0, 0.0, 0.0, 9.0])
+    assert bootstrap_mean(counts, seed=0).low < 0
+    assert mean_row(counts, **WHERE, metric="roi_share", seed=0).low == 0.0
+    gaps = np.array([-0.1, 0.1, 0.9, -0.9, 0.0])
+    assert mean_row(gaps, **WHERE, metric="road_gap", unit="fraction", seed=0).low < 0  # type: ignore[operator]

@@ -34,6 +34,9 @@ ON_VAL = {
     "measure.corruption_severities": [2, 5],
     "measure.corruption_n": 9,
     "measure.stability_n": 4,
+    "measure.attacks": ["fgsm", "patch", "sticker"],
+    "measure.patch_n": 6,
+    "measure.patch_steps": 2,
 }
 
 
@@ -129,6 +132,16 @@ def test_corruptions_and_stability_leave_rows_and_verdicts(on_val: dict[str, Pat
         assert verdicts["twin|ris/vg"].shape == (4,)
 
 
+def test_prints_on_the_sign_are_measured_on_engine_and_differences(on_val: dict[str, Path]) -> None:
+    rows = [row for row in rows_of(on_val) if row.detail.get("attack") in ("patch", "patch-random", "sticker")]
+    of_engine = [row for row in rows if row.metric == "robust_acc" and row.artefact == "fp32"]
+    assert {row.detail["attack"] for row in of_engine} == {"patch", "patch-random", "sticker"}
+    for row in of_engine:
+        assert (row.n, row.split, row.detail["area"], row.detail["region"]) == (6, "val", 0.1, "box")
+        assert 0.05 < float(row.detail["area_of_region"]) < 0.15
+        assert "eps" not in row.detail
+
+
 def test_values_per_image_are_kept(on_test: dict[str, Path]) -> None:
     rows = rows_of(on_test)
     with np.load(on_test["measure[natural]"] / "verdicts.npz") as file:
@@ -156,6 +169,6 @@ def test_tables_say_nothing_of_what_is_off() -> None:
     assert set(by["latency"]) == {"runtime", "threads"}
     assert set(by["compare"]) == {"final_arm"}
     asked = {node.stage: node.table for node in nodes(ON_VAL)}
-    assert set(asked["probe"]) == before | {"split", "stability_n"}
+    assert set(asked["probe"]) == before | {"split", "stability_n", "patch_n", "patch_area", "patch_steps"}
     assert set(asked["latency"]) == {"runtime", "threads", "split"}
     assert set(asked["compare"]) == {"final_arm", "split"}

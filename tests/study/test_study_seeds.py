@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from edgexai.study.seeds import OverSeeds, holm, over_seeds, verdict
+from edgexai.measure.paired_tests import holm
+from edgexai.study.seeds import OverSeeds, over_seeds, verdict
 
 
 def test_the_interval_and_p_value_are_those_of_a_one_sample_t_test() -> None:
