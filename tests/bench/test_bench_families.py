@@ -173,9 +173,11 @@ def test_pruned_really_has_half_the_macs(workshop: Workshop) -> None:
         ratio = line.detail["macs_ratio"]
         assert isinstance(ratio, float)
         assert 0.25 < ratio <= 0.5
-        assert line.value == pytest.approx(
-            float(line.detail["over_ms"]) / float(line.detail["under_ms"]) / ratio, rel=0.9
-        )
+        # With few rounds the interval ends at the extremes, and between those of over / under lies median over median.
+        of_medians = float(line.detail["over_ms"]) / float(line.detail["under_ms"]) / ratio
+        assert line.low is not None
+        assert line.high is not None
+        assert line.low * (1 - 1e-9) <= of_medians <= line.high * (1 + 1e-9)
 
 
 def test_importtime_tells_what_was_loaded() -> None:
