@@ -8,10 +8,12 @@ from typing import Annotated
 
 import typer
 
-from edgexai.cli.options import JsonOption
+from edgexai.cli.options import DataRootOption, JsonOption
 from edgexai.errors import UserError
 
 app = typer.Typer(add_completion=False)
+_SHOWN = 8
+"""Images of a data set that get pictures."""
 
 
 class LayoutChoice(str, Enum):
@@ -35,6 +37,13 @@ class FitChoice(str, Enum):
     SQUASH = "squash"
 
 
+class SubjectChoice(str, Enum):
+    """What a run's black-box methods ask."""
+
+    ENGINE = "engine"
+    TWIN = "twin"
+
+
 class ScoreChoice(str, Enum):
     """What the black-box methods explain."""
 
@@ -44,8 +53,12 @@ class ScoreChoice(str, Enum):
 
 @app.command(no_args_is_help=True)
 def explain(
-    model: Annotated[str, typer.Argument(help="A recipe's name (its latest run), a run folder, or an ONNX file.")],
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures of any format and size.")],
+    model: Annotated[
+        str, typer.Argument(help="A recipe's name (its latest run), a run folder, an ONNX file, or module:function.")
+    ],
+    images: Annotated[
+        list[Path] | None, typer.Argument(metavar="[IMAGE...]", help="Pictures of any format and size.")
+    ] = None,
     method: Annotated[
         str | None, typer.Option("--method", help="Some of vg, ig, gradcam, lime, kernelshap, rise, ...; by commas.")
     ] = None,
@@ -69,11 +82,31 @@ def explain(
     layer: Annotated[str | None, typer.Option("--layer", help="Of Grad-CAM, a submodule's name.")] = None,
     samples: Annotated[int | None, typer.Option("--samples", min=16, help="RISE masks, SHAP coalitions.")] = None,
     min_segments: Annotated[int, typer.Option("--min-segments", min=2, help="Fewer are refused.")] = 8,
+    boxes: Annotated[
+        Path | None,
+        typer.Option("--boxes", help="Where the object is: CSV path,x1,y1,x2,y2, or JSON. Scores the maps."),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", help="Test images of this data set in place of files, scored by its boxes.")
+    ] = None,
+    n: Annotated[int, typer.Option("--n", min=1, help="Images drawn with --data.")] = 100,
+    on: Annotated[
+        SubjectChoice | None,
+        typer.Option("--on", help="What black-box methods ask; default: the engine if there is one."),
+    ] = None,
+    n_classes: Annotated[
+        int | None, typer.Option("--classes", min=2, help="Of a network given as module:function.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="Of a network given as module:function: .safetensors.")
+    ] = None,
+    data_root: DataRootOption = None,
     check: Annotated[bool, typer.Option("--sanity", help="Also hold each method against a network of noise.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Explain a classifier's decision on pictures: overlays, a contact sheet, maps and figures."""
     from edgexai.cli.explain_model import open_model
+    from edgexai.cli.explain_pictures import pictures_of_data, pictures_of_files
     from edgexai.cli.explain_work import run_explain
     from edgexai.engine.foreign import Preprocessing
     from edgexai.explain.apply import ExplainSettings, check_method
@@ -93,7 +126,19 @@ def explain(
     )
     if prepare.std is not None and min(prepare.std) <= 0:
         raise UserError(f"--std {std}: each must be above 0")
-    opened = open_model(model, prepare, labels=labels)
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out}: is a file", next_step="give a folder")
+    if bool(images) == (data is not None):
+        raise UserError("nothing to explain, or two things: give picture files, or --data CARD")
+    if data is not None and boxes is not None:
+        raise UserError("--boxes is for picture files; a data set has its own")
+    opened = open_model(
+        model, prepare, labels=labels, on=None if on is None else on.value, classes=n_classes, weights=weights
+    )
+    if data is not None:
+        pictures = pictures_of_data(data, opened, n=n, seed=seed, shown=_SHOWN, data_root=data_root)
+    else:
+        pictures = pictures_of_files(images or [], opened.size, fit=fit.value, boxes=boxes)
     settings = ExplainSettings(
         preset=preset,
         shap_samples=samples or 1024,
@@ -103,7 +148,7 @@ def explain(
         min_segments=min_segments,
     )
     lines = run_explain(
-        opened, images, methods=names, settings=settings, target=target, seed=seed, fit=fit.value, out=out, check=check
+        opened, pictures, methods=names, settings=settings, target=target, seed=seed, out=out, check=check
     )
     if as_json:
         print((out / "explanations.json").read_text(encoding="utf-8"), end="")
