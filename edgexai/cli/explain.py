@@ -141,7 +141,7 @@ def explain(
         pictures = pictures_of_files(images or [], opened.size, fit=fit.value, boxes=boxes)
     settings = ExplainSettings(
         preset=preset,
-        shap_samples=samples or 1024,
+        shap_samples=samples,
         rise_masks=samples or 2000,
         score=score.value,
         layer=layer,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edgexai.cli.explain_model import OpenedModel
 from edgexai.cli.explain_pictures import Pictures
+from edgexai.errors import UserError
 from edgexai.explain import KINDS
 from edgexai.explain.apply import ExplainSettings, Explanation
 from edgexai.explain.conventions import CONVENTIONS
@@ -67,9 +68,7 @@ def document(
             "ms_per_image": 1000 * explanation.seconds / n,
             "settings": explanation.detail,
             "sanity": verdicts.get(name),
-            "located": None
-            if pictures.marked is None
-            else asdict(located(shown_maps(explanation), pictures.marked, seed=seed)),
+            "located": _located(explanation, pictures, seed),
         }
         if explanation.lime is not None:
             methods[name]["lime"] = _lime(explanation)
@@ -105,6 +104,16 @@ def _lime(explanation: Explanation) -> dict[str, Any]:
     return told
 
 
+def _located(explanation: Explanation, pictures: Pictures, seed: int) -> dict[str, Any] | None:
+    """None where nothing is marked, or where this method's maps point nowhere: the other methods still count."""
+    if pictures.marked is None:
+        return None
+    try:
+        return asdict(located(shown_maps(explanation), pictures.marked, seed=seed))
+    except UserError:
+        return None
+
+
 def lines(document: dict[str, Any], out: Path) -> list[str]:
     lines = [f"{p['folder']}: {p['target_name']} {p['probability']:.1%}" for p in document["images"][:_NAMED]]
     if more := len(document["images"]) - _NAMED:
@@ -122,15 +131,15 @@ def lines(document: dict[str, Any], out: Path) -> list[str]:
             told += f" ({m['sanity']['median_correlation']:.2f})"
         lines.append(
             f"{name:<12}{m['forwards_per_image']:>9.0f}{m['backwards_per_image']:>10.0f}{m['ms_per_image']:>10.1f}"
-            f"{_scored(m['located'])}  {m['subject']}{'; ' + told.strip() if told.strip() else ''}"
+            f"{_scored(m['located'], marked=marked)}  {m['subject']}{'; ' + told.strip() if told.strip() else ''}"
         )
     lines.append(f"{out / 'sheet.png'}")
     return lines
 
 
-def _scored(found: dict[str, Any] | None) -> str:
+def _scored(found: dict[str, Any] | None, *, marked: bool) -> str:
     if found is None:
-        return ""
+        return f"{'-':>22}{'-':>8}{'-':>7}" if marked else ""
     value, low, high = (f"{100 * v:.0f}" for v in found["pointing"])
     return f"{f'{value} % [{low}, {high}]':>22}{found['inside'][0]:>8.1%}{found['area']:>7.1%}"
 

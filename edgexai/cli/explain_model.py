@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from edgexai.engine.foreign import ForeignOnnx, Preprocessing
 
-_ENGINES = ("int8-tensorrt", "fp32")
-
 
 @dataclass(frozen=True)
 class OpenedModel:
@@ -83,7 +81,7 @@ def open_model(
             f"{name}: {path.suffix} files hold weights, not a network that can be run",
             next_step="export it to ONNX, or make a run: model.factory and model.weights in a recipe",
         )
-    if path.suffix == ".onnx" or (path.is_file() and not path.is_dir()):
+    if path.suffix == ".onnx" or path.is_file():
         if on == "twin":
             raise UserError(f"--on twin: {name} is a file without the network it was made from")
         engine = ForeignOnnx(path, prepare=prepare)
@@ -137,6 +135,7 @@ def _open_run(name: str, prepare: Preprocessing, labels: Path | None, on: str | 
     from edgexai.cli.report import find_run
     from edgexai.config.home import default_home
     from edgexai.engine.foreign import ForeignOnnx, Preprocessing
+    from edgexai.recipe.deployed import ARTEFACTS
     from edgexai.recipe.twin_of_run import twin_of_run
 
     if prepare != Preprocessing():
@@ -145,7 +144,7 @@ def _open_run(name: str, prepare: Preprocessing, labels: Path | None, on: str | 
     run = find_run(name, home)
     folder = twin_of_run(run, home / "store")
     twin = None if folder is None else _load_twin(folder)
-    for artefact in _ENGINES if on != "twin" else ():
+    for artefact in ARTEFACTS if on != "twin" else ():
         file = run / "engine" / f"{artefact}.onnx"
         if file.is_file():
             return _opened(name, ForeignOnnx(file), f"engine ({artefact})", labels=labels, twin=twin)
@@ -177,7 +176,6 @@ def _load_twin(folder: Path) -> nn.Module:
 def _opened(
     name: str, engine: ForeignOnnx, subject: str, *, labels: Path | None, twin: nn.Module | None
 ) -> OpenedModel:
-    told = tuple(json.loads(engine.metadata.get("edgexai.classes", "[]")))
     prepared: dict[str, object] = {
         "mean": engine.prepare.mean, "std": engine.prepare.std, "layout": engine.prepare.layout,
         "size": engine.size, "answer": engine.answer,
@@ -188,9 +186,18 @@ def _opened(
 
         runtime = f"torch {torch.__version__.split('+')[0]} CPU"
     return OpenedModel(
-        name, engine, subject, engine.runtime, engine.size, _names(labels, told, engine.classes), engine.classes,
-        twin, runtime, bool(getattr(twin, "linear_head", False)), prepared,
+        name, engine, subject, engine.runtime, engine.size, _names(labels, _told(engine), engine.classes),
+        engine.classes, twin, runtime, bool(getattr(twin, "linear_head", False)), prepared,
     )  # fmt: skip
+
+
+def _told(engine: ForeignOnnx) -> tuple[str, ...]:
+    """Class names from the file's metadata; none where it has none, or something else under that key."""
+    try:
+        names = json.loads(engine.metadata.get("edgexai.classes", "[]"))
+    except ValueError:
+        return ()
+    return tuple(str(name) for name in names) if isinstance(names, list) else ()
 
 
 def _names(file: Path | None, told: tuple[str, ...], count: int) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from torch import nn
 
 from edgexai.cli.explain_document import class_name, document, lines, shares, shown_maps
 from edgexai.cli.explain_model import OpenedModel
 from edgexai.cli.explain_pictures import Pictures
 from edgexai.errors import MissingCapability, UserError
-from edgexai.explain.apply import ExplainSettings, Explanation, explain
+from edgexai.explain import KINDS
+from edgexai.explain.apply import ExplainSettings, Explanation, explain, needs_gradients
 from edgexai.explain.fill import hidden_images
 from edgexai.explain.presets import preset_named
 from edgexai.explain.surrogate import draw_masks
@@ -61,10 +62,11 @@ def run_explain(
     """
     if target is not None and target >= opened.n_classes:
         raise UserError(f"--target {target}: the network has classes 0 to {opened.n_classes - 1}")
+    names = list(methods) if methods else _default_methods(opened)
+    _refuse_impossible(names, opened, len(pictures.images), check=check)
     images = pictures.images
     logits = np.concatenate([opened.predict(images[i : i + 32]) for i in range(0, len(images), 32)])
     targets: Labels = logits.argmax(1).astype(np.int64) if target is None else np.full(len(images), target, np.int64)
-    names = list(methods) if methods else _default_methods(opened)
     found: dict[str, Explanation] = {}
     verdicts: dict[str, dict[str, Any]] = {}
     for done, name in enumerate(names):
@@ -90,31 +92,48 @@ def run_explain(
 
 
 def _default_methods(opened: OpenedModel) -> list[str]:
+    from torch import nn
+
     names = [n for n in _GRADIENT if n != "cam" or opened.exact_cam] if opened.twin is not None else []
     if opened.twin is not None and not any(isinstance(m, nn.Conv2d) for m in opened.twin.modules()):
         names.remove("gradcam")
     return [*names, *_BLACK_BOX]
 
 
+def _refuse_impossible(names: Sequence[str], opened: OpenedModel, n: int, *, check: bool) -> None:
+    """What is known to fail is said before minutes of work, not after."""
+    if check and opened.twin is None:
+        raise _no_twin_to_shuffle()
+    if check and n < 2:
+        raise UserError("--sanity: one picture says nothing", next_step="give two or more, better ten")
+    for name in names:
+        if opened.twin is None and KINDS[name] in ("gradient", "optimised"):
+            raise needs_gradients(name)
+
+
+def _no_twin_to_shuffle() -> MissingCapability:
+    return MissingCapability(
+        "--sanity shuffles the network's weights, and an ONNX file is explained as it is",
+        next_step="explain the run whose twin is here, or leave --sanity out",
+    )
+
+
 def _sanity(
     name: str, images: Images, targets: Labels, opened: OpenedModel, seed: int, settings: ExplainSettings
 ) -> dict[str, Any]:
-    if opened.twin is None:
-        raise MissingCapability(
-            "--sanity shuffles the network's weights, and an ONNX file is explained as it is",
-            next_step="explain the run whose twin is here, or leave --sanity out",
-        )
     from edgexai.explain.sanity import sanity_check
 
+    if opened.twin is None:
+        raise _no_twin_to_shuffle()
     verdict = sanity_check(name, images, targets, model=opened.twin, seed=seed, settings=settings)
     return {"passed": verdict.passed, "median_correlation": verdict.median, "threshold": verdict.threshold}
 
 
 def _stems(names: Sequence[str]) -> list[str]:
-    """A folder name for every picture, all different."""
+    """A folder name for every picture: all different, none that leads elsewhere or is a file of ours."""
     taken: list[str] = []
     for name in names:
-        first = stem = Path(name).stem or "image"
+        first = stem = re.sub(r"[^\w-]+", "_", Path(name).stem).strip("_") or "image"
         k = 2
         while stem in taken:
             stem, k = f"{first}_{k}", k + 1

@@ -42,6 +42,8 @@ def picture_boxes(
     """
     known: dict[Path, list[Box]] = {}
     for name, box in _lines(file):
+        if not name or "\0" in name:
+            raise UserError(f"--boxes {file}: a line names no picture")
         for place in (Path(name), file.parent / name):
             known.setdefault(place.resolve(), []).append(box)
     inside = np.zeros((len(pictures), *size), dtype=np.bool_)
@@ -82,13 +84,17 @@ def _lines(file: Path) -> Iterator[tuple[str, Box]]:
         yield from _from_json(file, text)
         return
     reader = csv.DictReader(text.splitlines())
-    if missing := [name for name in _COLUMNS if name not in (reader.fieldnames or ())]:
+    try:
+        columns, rows = reader.fieldnames or (), [(reader.line_num, line) for line in reader]
+    except csv.Error as error:
+        raise UserError(f"--boxes {file}, line {reader.line_num}: {error}") from error
+    if missing := [name for name in _COLUMNS if name not in columns]:
         raise UserError(
             f"--boxes {file}: no column {', '.join(missing)}", next_step=f"first line: {','.join(_COLUMNS)}"
         )
-    for line in reader:
+    for number, line in rows:
         values = [line[name] for name in _COLUMNS[1:]]
-        yield line["path"], _box(values, f"--boxes {file}, line {reader.line_num}")
+        yield line["path"] or "", _box(values, f"--boxes {file}, line {number}")
 
 
 def _from_json(file: Path, text: str) -> Iterator[tuple[str, Box]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ from markupsafe import Markup
 
 from edgexai.measure.flags import FLAGS
 from edgexai.report import corruptions, curves, headline, pictures, section_tables, tables
-from edgexai.report.beside import paired
+from edgexai.report.beside import paired, row_words
 from edgexai.report.card import model_card
 from edgexai.report.csv_rows import to_csv
 from edgexai.report.evidence import CUE_SPLITS, Evidence
 from edgexai.report.folder import RunFolder, read_run, write_whole
 from edgexai.report.words import (
+    BOARD_METRIC_NAMES,
     EXPLAINER_NAMES,
     arm_name,
     base_network,
@@ -169,11 +171,16 @@ def render(run: RunFolder) -> str:
             flags=_flags(evidence),
             unmeasured=headline.unmeasured(evidence),
             absent=headline.absent(evidence),
+            on_a_board=list(BOARD_METRIC_NAMES.values()),
             boards=[
-                {"name": name, "pairs": paired(run.rows, rows), "missing": [r for r in rows if r.value is None]}
+                {
+                    "name": name,
+                    "pairs": paired(run.rows, rows),
+                    "missing": [(row_words(r), r) for r in rows if r.value is None],
+                }
                 for name, rows in run.boards.items()
             ],
-            on_board=any("tensorrt" in i.row.runtime.lower() for i in evidence.items),
+            on_board=any("tensorrt" in row.runtime.lower() for row in chain(run.rows, *run.boards.values())),
             nodes=[n for n in run.lock.get("nodes", []) if isinstance(n, dict)],
             environment=_table_of(run.lock.get("environment")),
             recipe_text=json.dumps(run.recipe, indent=1) if run.recipe else "",

@@ -58,9 +58,11 @@ AIMS = {
     "adversarial": 3,
     "detect": 1,
     "explain": 5,
+    "saliency": 2,
 }
 BY_THEMSELVES = ("lime", "memory", "target")
 """Families with tests of their own."""
+SECONDS_EACH = ("epoch", "explain", "saliency", "adversarial")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -87,7 +89,14 @@ def sound(lines: list[Line]) -> None:
         assert line.n >= 1
 
 
-@pytest.mark.parametrize("family", [name for name in FAMILIES if name not in BY_THEMSELVES])
+@pytest.mark.parametrize(
+    "family",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name in SECONDS_EACH else name
+        for name in FAMILIES
+        if name not in BY_THEMSELVES
+    ],
+)
 def test_every_family_gives_finite_ratios(family: str, workshop: Workshop) -> None:
     lines = FAMILIES[family].load()(workshop)
     sound(lines)

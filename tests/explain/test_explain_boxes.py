@@ -90,6 +90,9 @@ def test_several_boxes_and_both_forms(tmp_path: Path) -> None:
         ("path,x1,y1,x2,y2\na.png,0,0,0,1\n", "line 2: box .* is empty"),
         ("path,x1,y1,x2,y2\na.png,0,zero,1,1\n", "line 2: .* is not a box"),
         ("path,x1,y1,x2,y2\na.png,0,0,1\n", "line 2: .* is not a box"),
+        ("x1,y1,x2,y2,path\n0,0,1,1\n", "names no picture"),
+        ("path,x1,y1,x2,y2\n" + "a" * 200_000 + ",0,0,1,1\n", "field larger"),
+        ("path,x1,y1,x2,y2\na\0.png,0,0,1,1\n", "names no picture|NUL"),
     ],
 )
 def test_bad_files_are_said(tmp_path: Path, text: str, said: str) -> None:
