@@ -109,7 +109,7 @@ class Row:
         subject: "engine" or "twin": never print one as the other.
         metric: e.g. "clean_acc", "robust_acc", "saliency_gini", "road_gap", "roi_share", "latency_ms".
         value: None exactly when status is not "measured".
-        unit: "fraction", "ms", "images/s", "count", "bytes", "logit", "pixels", "unitless".
+        unit: "fraction", "ms", "images/s", "count", "bytes", "logit", "W", "mJ", "MHz", "pixels", "unitless".
         n: images (or repetitions, for timings) behind the value.
         low, high: 95 % interval; None where the value is a count or exact.
         interval: how it was made: "wilson", "bootstrap", "paired-bootstrap", "bonett-price" (a difference of paired

@@ -10,6 +10,7 @@ FAMILIES: dict[str, Entry] = {
     "data": Entry("edgexai.bench.data_path:data_path_over_torchvision"),
     "lime": Entry("edgexai.bench.lime_speed:lime_over_package"),
     "explain": Entry("edgexai.bench.explain_cost:explain_over_passes"),
+    "saliency": Entry("edgexai.bench.saliency_cost:saliency_over_plain"),
     "pruned": Entry("edgexai.bench.pruned_latency:latency_over_macs"),
     "int8": Entry("edgexai.bench.int8_speed:int8_over_fp32"),
     "adversarial": Entry("edgexai.bench.adversarial:adversarial_over_passes"),

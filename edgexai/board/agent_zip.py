@@ -1,18 +1,18 @@
 """Builds ``agent.pyz`` from the package's own modules: what the agent imports, and nothing else.
 
 The modules are found by walking the syntax trees from ``board/agent``; one that would need a package which a Jetson
-does not have is refused here, not on the board. Stored, sorted, dated 1980: the same sources give the same bytes.
+does not have is refused here, not on the board. The same sources give the same bytes.
 Standard library only.
 """
 
 from __future__ import annotations
 
 import ast
-import io
 import sys
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from edgexai.board.canonical_zip import zip_bytes
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _ON_A_BOARD = {"numpy", "onnxruntime", "tensorrt", "tensorrt_rtx", "cuda", "PIL"}
@@ -41,17 +41,8 @@ def agent_bytes() -> bytes:
     Raises:
         RuntimeError: a module of the agent imports what a board does not have: our bug.
     """
-    out = io.BytesIO()
-    out.write(_START)
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
-        files = {"__main__.py": _MAIN.encode()} | {
-            str(path.relative_to(_PACKAGE.parent).as_posix()): path.read_bytes() for path in agent_modules().values()
-        }
-        for name, data in sorted(files.items()):
-            member = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
-            member.create_system, member.external_attr = 3, 0o100644 << 16
-            archive.writestr(member, data)
-    return out.getvalue()
+    modules = {p.relative_to(_PACKAGE.parent).as_posix(): p.read_bytes() for p in agent_modules().values()}
+    return zip_bytes({"__main__.py": _MAIN.encode(), **modules}, start=_START)
 
 
 def agent_modules() -> dict[str, Path]:

@@ -2,7 +2,8 @@
 
 One try is a whole life of a bundle: golden images are drawn, limits are derived from some rebuilds, and engines that
 had no part in them are judged. A recalibration is judged only where it was not used; of the kinds without a draw
-(threads, fp16 ...) the one that is judged is left out of the limits.
+(threads, fp16 ...) the one that is judged is left out of the limits. A kind that no bundle's limits come from
+(re-exported) is judged, and never has a part in them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgexai.board.golden import departure, map_departure
-from edgexai.board.rebuilds import REPEATED
+from edgexai.board.rebuilds import REPEATED, SINGLE
 from edgexai.board.tolerance import limits
 from edgexai.errors import UserError
 from edgexai.measure.proportions import wilson
@@ -98,11 +99,12 @@ def detection(
         order = rng.permutation(len(drawn))
         behind = [("recalibrated", statistics(drawn[k])) for k in order[:repeats]]
         alone = [(kind, statistics(a)) for kind, of in singles.items() for a in of]
-        allowed = limits([*behind, *alone], n=n)
+        counted = [(kind, s) for kind, s in alone if kind in SINGLE]
+        allowed = limits([*behind, *counted], n=n)
         if drawn:
             count(counts["recalibrated", True], statistics(drawn[order[-1]]), allowed)
         for kind in singles:
-            others = limits([*behind, *((k, s) for k, s in alone if k != kind)], n=n)
+            others = limits([*behind, *((k, s) for k, s in counted if k != kind)], n=n)
             for other, found in alone:
                 if other == kind:
                     count(counts[kind, True], found, others)

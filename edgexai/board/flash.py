@@ -17,17 +17,17 @@ import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from edgexai.board.flash_calls import Calls, Lock, ask, judged
 from edgexai.board.flash_facts import compare_facts
 from edgexai.board.flash_push import Transfer, push, rsync_command
-from edgexai.board.flash_there_release import digest
 from edgexai.board.flash_tool import pack_tool
 from edgexai.board.sign import check_signature
 from edgexai.board.ssh import Ssh
-from edgexai.board.unpack import unpack
+from edgexai.board.unpack import digest, unpack
 from edgexai.config.targets import read_target
 from edgexai.errors import GateFailed, MissingCapability, UserError
 from edgexai.types import Row
@@ -158,19 +158,22 @@ def _evidence(
             f"{ssh.host}: a target was named, and its runtime is TensorRT; the agent would run {doctor.get('runtime')}",
             next_step="look at the board's JetPack, or flash without a target to run what is there",
         )
-    good = False
+    verified: dict[str, Any] = {}
     if facts["current"] == calls.release:
         # Nothing is built over what is served while that is good.
         with suppress(GateFailed, UserError):
-            good = bool(agent("verify"))
-    if good:
+            verified = agent("verify")
+    if verified:
         say("build: nothing; the board serves this bundle already, and it verifies")
     else:
         say(f"build: {agent('build').get('runtime') or 'done'}")
-    say(f"verify: {agent('verify').get('runtime') or 'done'}")
+        verified = agent("verify")
+    say(f"verify: {verified.get('runtime') or 'done'}")
     agent("measure")
     left = ssh.run(calls.rows(), during="measure")
-    rows = _rows(left.out, ssh.host) if left.code == 0 else ()
+    # What the board's own shell start-up says stands before them.
+    said = "\n".join(line for line in left.out.splitlines() if line.startswith("{"))
+    rows = _rows(said, ssh.host) if left.code == 0 else ()
     if not rows:
         raise GateFailed(f"{ssh.host}: measure left no rows on the board")
     say(f"measure: {len(rows)} rows")
@@ -218,13 +221,29 @@ def _read(order: Order, place: Path) -> tuple[Calls, dict[str, Any], tuple[Row, 
     return (
         calls,
         manifest,
-        _rows(rows.read_text(), str(order.bundle)) if rows.is_file() else (),
-        lock.read_text() if lock.is_file() else "",
+        _rows(rows.read_text("utf-8", "replace"), str(order.bundle)) if rows.is_file() else (),
+        lock.read_text("utf-8", "replace") if lock.is_file() else "",
     )
 
 
 def _rows(text: str, source: str) -> tuple[Row, ...]:
     try:
-        return tuple(Row.from_json(line) for line in text.splitlines() if line.strip())
+        rows = tuple(Row.from_json(line) for line in text.splitlines() if line.strip())
     except (ValueError, TypeError, KeyError) as error:
         raise GateFailed(f"{source}: rows that this edgexai cannot read: {error}") from error
+    if odd := [row for row in rows if not _sound(row)]:
+        raise GateFailed(f"{source}: rows that this edgexai cannot read: {str(odd[0])[:200]}")
+    return rows
+
+
+def _sound(row: Row) -> bool:
+    """Whether a report can print it: the types of ``Row``, which JSON does not promise."""
+    words = (row.arm, row.artefact, row.subject, row.metric, row.unit, row.interval, row.split, row.control)
+    numbers = (row.value, row.low, row.high, row.n)
+    return (
+        all(isinstance(word, str) for word in (*words, row.status, row.reason, row.runtime, *row.flags))
+        and all(v is None or (isinstance(v, (int, float)) and isfinite(v)) for v in numbers)
+        and isinstance(row.n, int)
+        and isinstance(row.detail, dict)
+        and (row.value is None) == (row.status != "measured")
+    )

@@ -17,6 +17,7 @@ from typing import Any
 from edgexai.board.flash_tool import Tool
 from edgexai.board.ssh import SSH_FAILED, Answer, Ssh, check_path, end
 from edgexai.errors import (
+    EXIT_BOARD,
     EXIT_MISSING,
     EXIT_USER,
     BoardUnreachable,
@@ -27,7 +28,14 @@ from edgexai.errors import (
 )
 
 HEARTBEAT_S = 5.0
+GOODBYE_S = 5.0
+"""What the board gets to free its lock, so that the next flash finds it free."""
 _NO_PROGRAM = (126, 127)
+_KINDS: dict[int, type[EdgexaiError]] = {
+    EXIT_USER: UserError,
+    EXIT_MISSING: MissingCapability,
+    EXIT_BOARD: BoardUnreachable,
+}
 
 
 @dataclass(frozen=True)
@@ -121,8 +129,9 @@ def judged(answer: Answer, *, host: str, during: str) -> dict[str, Any]:
     if not said:
         raise GateFailed(f"{host}: {during}: no answer (exit code {answer.code}): {last_line(answer.err)}")
     problems = [str(problem) for problem in said.get("problems", [])] or ["it gave no reason"]
-    kind: type[EdgexaiError] = {EXIT_USER: UserError, EXIT_MISSING: MissingCapability}.get(answer.code, GateFailed)
-    raise kind(f"{host}: {during}: {problems[0]}", problems=tuple(problems[1:]), next_step=str(said.get("next", "")))
+    raise _KINDS.get(answer.code, GateFailed)(
+        f"{host}: {during}: {problems[0]}", problems=tuple(problems[1:]), next_step=str(said.get("next", ""))
+    )
 
 
 def full_disk(said: str) -> bool:
@@ -153,8 +162,11 @@ class Lock:
     def __enter__(self) -> Lock:
         with tempfile.TemporaryFile() as err:
             self._process = self.ssh.open(self.script, err=err)
-            first = self._process.stdout.readline().decode(errors="replace") if self._process.stdout else ""
-            said = _last_json(first)
+            first, said = "", dict[str, Any]()
+            # What the board's own shell start-up says comes before.
+            while not said and self._process.stdout and (line := self._process.stdout.readline()):
+                first = line.decode(errors="replace")
+                said = _last_json(first)
             if not said.get("ok"):
                 code = self._process.wait()
                 end(self._process)
@@ -172,7 +184,7 @@ class Lock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over.set()
-        end(self._process)
+        end(self._process, within_s=GOODBYE_S)
 
     def check(self) -> None:
         """Raises BoardUnreachable where the connection that holds the lock was lost."""

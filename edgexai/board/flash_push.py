@@ -66,7 +66,9 @@ def push(
     else:
         code, said = _rsync(rsync_command(ssh, calls, bundle), timeout_s=timeout_s)
         if code in _CONNECTION and not full_disk(said):
-            raise ssh.lost(said, during="push")
+            # rsync's last word is only that ssh failed; ssh's own, before it, says why.
+            own = "\n".join(line for line in said.splitlines() if not line.startswith("rsync"))
+            raise ssh.lost(own or said, during="push")
     if code:
         raise _failed(ssh, said, code)
     return calls.size - arrived

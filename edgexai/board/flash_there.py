@@ -8,7 +8,8 @@ Standard library only, Python 3.10: it must run before anything else is there, a
     python3 board.pyz rollback   serve the previous release again, if it verifies
 
 Convention: every verb ends with one JSON object as the last line of standard output, {"ok", "verb", "problems", ...};
-exit codes as in ``edgexai.errors``. What changes something demands the lock, by the token of the flash that holds it.
+exit codes as in ``edgexai.errors``. What changes something demands the lock, by the token of the flash that holds it,
+and holds ROOT/work to its own end: nobody gets the lock while a step that lost its flash is still at work.
 """
 
 from __future__ import annotations
@@ -22,13 +23,16 @@ import select
 import shutil
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from edgexai.board.flash_there_agent import run_agent
-from edgexai.board.flash_there_release import Root, boot_id, digest
-from edgexai.errors import EXIT_USER, EdgexaiError, GateFailed, MissingCapability, UserError
+from edgexai.board.flash_there_release import Root, boot_id
+from edgexai.board.unpack import digest
+from edgexai.errors import EXIT_USER, BoardUnreachable, EdgexaiError, GateFailed, MissingCapability, UserError
 
 UNKNOWN = "unknown version"
 """Of a module that is here without metadata, as some system packages are."""
@@ -101,27 +105,28 @@ def lock(root: Root, given: argparse.Namespace) -> dict[str, Any]:
 
 def have(root: Root, given: argparse.Namespace) -> dict[str, Any]:
     """How much of a bundle arrived in an earlier try, with its digest, and whether its release is there and whole."""
-    _mine(root, given)
-    root.incoming.mkdir(exist_ok=True)
-    part = root.part(given.sha256)
-    for other in root.incoming.iterdir():  # what a flash of another bundle left is only in the way
-        if other != part:
-            other.unlink()
-    arrived = {"bytes": part.stat().st_size, "sha256": digest(part)} if part.is_file() else {"bytes": 0, "sha256": ""}
-    return {**arrived, "whole": root.whole(given.sha256[:12])}
+    with _mine(root, given):
+        root.incoming.mkdir(exist_ok=True)
+        part = root.part(given.sha256)
+        for other in root.incoming.iterdir():  # what a flash of another bundle left is only in the way
+            if other != part:
+                other.unlink()
+        arrived = (
+            {"bytes": part.stat().st_size, "sha256": digest(part)} if part.is_file() else {"bytes": 0, "sha256": ""}
+        )
+        return {**arrived, "whole": root.whole(given.sha256[:12])}
 
 
 def unpack(root: Root, given: argparse.Namespace) -> dict[str, Any]:
     """Makes the release of the bundle that arrived."""
-    _mine(root, given)
-    return {"new": root.unpack(given.sha256, size=given.bytes), "release": given.sha256[:12]}
+    with _mine(root, given):
+        return {"new": root.unpack(given.sha256, size=given.bytes), "release": given.sha256[:12]}
 
 
 def agent(root: Root, given: argparse.Namespace) -> dict[str, Any]:
     """Runs a verb of the release's agent; stops it when the workstation goes."""
-    _mine(root, given)
-    answer = run_agent(root.path, given.sha256[:12], given.agent_verb, watch=True)
-    return {"agent": answer}
+    with _mine(root, given):
+        return {"agent": run_agent(root.path, given.sha256[:12], given.agent_verb, watch=True)}
 
 
 def swap(root: Root, given: argparse.Namespace) -> dict[str, Any]:
@@ -130,23 +135,23 @@ def swap(root: Root, given: argparse.Namespace) -> dict[str, Any]:
     One process of the board's, deaf to the connection: it comes to an end whatever becomes of the workstation.
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    _mine(root, given)
-    before, earlier, after = root.served(), root.served("previous"), given.sha256[:12]
-    os.sync()  # a power cut right after the swap must find the files whole
-    try:
-        if before != after:
-            root.serve(before, "previous")
-        root.serve(after)
-        run_agent(root.path, root.served(), "verify", watch=False)
-    except (EdgexaiError, OSError) as failed:
-        root.serve(before)
-        root.serve(earlier, "previous")
-        said = failed.what if isinstance(failed, EdgexaiError) else str(failed)
-        raise GateFailed(f"in service the engine did not verify ({said}); rolled back") from failed
-    (root.path / "interpreter").write_text(sys.executable)
-    root.point("board.pyz", os.path.relpath(Path(sys.argv[0]).resolve(), root.path))
-    root.keep_two()
-    return {"current": after, "previous": root.served("previous")}
+    with _mine(root, given):
+        before, earlier, after = root.served(), root.served("previous"), given.sha256[:12]
+        os.sync()  # a power cut right after the swap must find the files whole
+        try:
+            if before and before != after:
+                root.serve(before, "previous")
+            root.serve(after)
+            run_agent(root.path, root.served(), "verify", watch=False)
+        except (EdgexaiError, OSError) as failed:
+            root.serve(before)
+            root.serve(earlier, "previous")
+            said = failed.what if isinstance(failed, EdgexaiError) else str(failed)
+            raise GateFailed(f"in service the engine did not verify ({said}); rolled back") from failed
+        (root.path / "interpreter").write_text(sys.executable)
+        root.point("board.pyz", os.path.relpath(Path(sys.argv[0]).resolve(), root.path))
+        root.keep_two()
+        return {"current": after, "previous": root.served("previous")}
 
 
 def check(root: Root, given: argparse.Namespace) -> dict[str, Any]:
@@ -175,9 +180,15 @@ def status(root: Root, given: argparse.Namespace) -> dict[str, Any]:
     return {"current": root.served(), "previous": root.served("previous"), "flashing": root.held()}
 
 
-def _mine(root: Root, given: argparse.Namespace) -> None:
-    if not given.token or root.holder().get("token") != given.token or not root.held():
-        raise UserError("this flash does not hold the board's lock any more; nothing was changed")
+@contextmanager
+def _mine(root: Root, given: argparse.Namespace) -> Iterator[None]:
+    with root.working():
+        if not given.token or root.holder().get("token") != given.token or not root.held():
+            raise BoardUnreachable(
+                "this flash does not hold the board's lock any more: its connection was lost; nothing was changed",
+                next_step="the same command takes up where it stopped",
+            )
+        yield
 
 
 def _text(path: str) -> str:

@@ -21,8 +21,13 @@ from typing import IO, Any
 
 from edgexai.errors import EXIT_MISSING, EXIT_USER, GateFailed, MissingCapability, UserError
 
+IN_SERVICE_S = 1800.0
+"""What a verification in service may take: one that hangs must not stay what is served."""
 
-def run_agent(root: Path, release: str, verb: str, *, python: str = "", watch: bool) -> dict[str, Any]:
+
+def run_agent(
+    root: Path, release: str, verb: str, *, python: str = "", watch: bool, within_s: float = IN_SERVICE_S
+) -> dict[str, Any]:
     """The agent's answer, only if it says ok.
 
     Args:
@@ -30,12 +35,14 @@ def run_agent(root: Path, release: str, verb: str, *, python: str = "", watch: b
         release: whose agent, bundle and state.
         verb: doctor, build, verify or measure.
         python: interpreter; that of this tool when empty.
-        watch: stop the agent when standard input ends, which is when the workstation has gone.
+        watch: stop the agent when standard input ends, which is when the workstation has gone; it sets the limit
+            of time then.
+        within_s: seconds after which an agent that is not watched is stopped.
 
     Raises:
         UserError, MissingCapability, GateFailed: as the agent says by its exit code.
         MissingCapability: it does not know the verb, or answers in no agreed form.
-        GateFailed: it was killed, or the workstation has gone.
+        GateFailed: it was killed, took too long, or the workstation has gone.
     """
     bundle, state = root / "releases" / release, root / "state" / release
     state.mkdir(parents=True, exist_ok=True)
@@ -45,11 +52,14 @@ def run_agent(root: Path, release: str, verb: str, *, python: str = "", watch: b
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=out, stderr=errors, start_new_session=True, cwd=state
         )
+        until = time.monotonic() + within_s
         while child.poll() is None:
-            if watch and select.select([sys.stdin], [], [], 0)[0] and not sys.stdin.readline():
+            lost = watch and select.select([sys.stdin], [], [], 0)[0] and not sys.stdin.readline()
+            if lost or (not watch and time.monotonic() > until):
                 os.killpg(child.pid, signal.SIGKILL)
                 child.wait()
-                raise GateFailed(f"the connection was lost during {verb}; the agent was stopped")
+                why = f"the connection was lost during {verb}" if lost else f"{verb} took more than {within_s:.0f} s"
+                raise GateFailed(f"{why}; the agent was stopped")
             time.sleep(0.02)
         out.seek(0)
         errors.seek(0)

@@ -3,24 +3,30 @@
 Part of the tool that ``edgexai flash`` sends (see ``flash_there``): standard library only, Python 3.10.
 
 Convention: ROOT/releases/<id> with <id> the first 12 hex digits of the bundle's SHA-256; ROOT/current and ROOT/previous
-are relative symbolic links that only ever change by one rename; ROOT/lock is held by ``flock``, so that the kernel
-frees it whatever becomes of its holder.
+are relative symbolic links that only ever change by one rename. ROOT/lock is held by ``flock`` for the length of a
+flash, so that the kernel frees it whatever becomes of its holder; ROOT/work likewise by each step that changes
+something, because a step may outlive the connection that held the lock.
 """
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from edgexai.board.unpack import check_unpacked, unpack
+from edgexai.board.unpack import check_unpacked, digest, unpack
 from edgexai.errors import EdgexaiError, GateFailed, UserError
+
+PATIENCE_S = 15.0
+"""How long the lock waits for the last step of a flash whose connection was lost."""
+_GLANCE_S = 1.0
+"""How long it waits for one who only looked whether it is held."""
 
 
 class Root:
@@ -126,20 +132,42 @@ class Root:
             What is known of a holder that died without freeing it; "" where there was none.
 
         Raises:
-            UserError: somebody holds it.
+            UserError: somebody holds it, or the last step of one who held it is not at its end.
         """
         with open(self.path / "lock", "a+") as file:
+            taken = _taken(file, within_s=_GLANCE_S)
             left = self.holder()
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not taken:
                 who, since = left.get("who", "somebody"), left.get("since", "an unknown time")
-                raise UserError(f"another flash is at work on this board: {who}, since {since}") from None
+                raise UserError(f"another flash is at work on this board: {who}, since {since}")
             file.truncate(0)
             file.write(json.dumps(dict(about)))
             file.flush()
-            yield f"took over a stale lock of {left.get('who')}, {left.get('since')}: {_why(left)}" if left else ""
-            file.truncate(0)
+            try:
+                # After the token is written: a step that begins now sees it, and one that began before is waited for.
+                with self.working(within_s=PATIENCE_S):
+                    pass
+                yield f"took over a stale lock of {left.get('who')}, {left.get('since')}: {_why(left)}" if left else ""
+            finally:
+                file.truncate(0)
+
+    @contextmanager
+    def working(self, *, within_s: float = 0.0) -> Iterator[None]:
+        """Holds ROOT/work for one step that changes something.
+
+        Args:
+            within_s: seconds to wait for another step's end.
+
+        Raises:
+            UserError: the last step of another flash, whose connection was lost, is not at its end.
+        """
+        with open(self.path / "work", "a") as file:
+            if not _taken(file, within_s=within_s):
+                raise UserError(
+                    "a step of an earlier flash, whose connection was lost, is still at work on this board",
+                    next_step="wait for its end, then give the same command",
+                )
+            yield
 
     def holder(self) -> dict[str, Any]:
         """What the lock's holder wrote; {} where nobody holds it or it died long ago and cleanly."""
@@ -161,15 +189,6 @@ class Root:
         return False
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    found = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            found.update(block)
-    return found.hexdigest()
-
-
 def boot_id() -> str:
     """Changes with every start of the board."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -179,3 +198,16 @@ def _why(left: Mapping[str, Any]) -> str:
     if left.get("boot_id") != boot_id():
         return "the board has restarted since"
     return "its process holds it no more" if Path(f"/proc/{left.get('pid')}").exists() else "its process is gone"
+
+
+def _taken(file: IO[str], *, within_s: float) -> bool:
+    """Whether a file's lock could be had; it is freed when the file is closed."""
+    until = time.monotonic() + within_s
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(0.05)

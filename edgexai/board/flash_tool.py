@@ -6,12 +6,11 @@ Convention: same sources, same bytes: fixed order, dates and attributes, so that
 from __future__ import annotations
 
 import hashlib
-import io
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgexai import __version__
+from edgexai.board.canonical_zip import zip_bytes
 
 _MODULES = (
     "board/canonical_tar",
@@ -44,11 +43,5 @@ def pack_tool() -> Tool:
     files = {"__main__.py": _MAIN, "edgexai/__init__.py": f'__version__ = "{__version__}"\n'}
     files["edgexai/board/__init__.py"] = ""
     files |= {f"edgexai/{m}.py": (package / f"{m}.py").read_text(encoding="utf-8") for m in _MODULES}
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        for name, text in sorted(files.items()):
-            info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
-            info.external_attr = 0o644 << 16
-            archive.writestr(info, text)
-    content = packed.getvalue()
+    content = zip_bytes({name: text.encode() for name, text in files.items()})
     return Tool(content, f"{hashlib.sha256(content).hexdigest()[:12]}.pyz")

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgexai.board.canonical_zip import zip_bytes
 from edgexai.errors import ShapeError, UserError
 from edgexai.measure.drift import decision_agreement, map_rank_correlation
 from edgexai.types import Images, Labels, Logits, Maps
@@ -174,17 +175,14 @@ def write_golden(golden: Golden) -> dict[str, bytes]:
     }
     if golden.maps is not None:
         arrays["maps"] = golden.maps
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
-        for name, array in sorted(arrays.items()):
-            data = io.BytesIO()
-            np.lib.format.write_array(data, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
-            member = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
-            member.create_system = 3
-            archive.writestr(member, data.getvalue())
+    files = {}
+    for name, array in arrays.items():
+        data = io.BytesIO()
+        np.lib.format.write_array(data, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
+        files[f"{name}.npy"] = data.getvalue()
     rule = {**golden.about, "limits": dict(golden.limits)}
     text = json.dumps(rule, indent=1, sort_keys=True, allow_nan=False) + "\n"
-    return {FILE: out.getvalue(), RULE: text.encode()}
+    return {FILE: zip_bytes(files), RULE: text.encode()}
 
 
 def read_golden(folder: Path) -> Golden:

@@ -22,6 +22,8 @@ FORMAT = 1
 MOST_BYTES = 4 << 20
 """Of the manifest itself."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_TARGET = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+"""Never a path: a bundle does not choose which file of the reader's is opened."""
 _WORDS = {"name": str, "recipe": str, "arm": str, "artefact": str, "agent": str, "engine": str}
 _TABLES = {"versions": dict, "needs": dict, "measure": dict, "licences": list, "classes": list}
 
@@ -83,6 +85,9 @@ def _check_form(found: dict[str, Any]) -> None:
     for key, kind in {**_WORDS, **_TABLES}.items():
         if not isinstance(found.get(key), kind):
             raise UserError(f'{NAME}: "{key}" is missing or no {kind.__name__}')
+    target = found.get("target")
+    if target is not None and (not isinstance(target, str) or not _TARGET.fullmatch(target)):
+        raise UserError(f"{NAME}: the target {target!r} is not the name of a board")
     if found["engine"] not in files:
         raise UserError(f"{NAME}: the engine {found['engine']!r} is not among the files")
 

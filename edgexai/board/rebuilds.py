@@ -27,6 +27,7 @@ from edgexai.types import Images, Logits, Maps
 
 REPEATED = ("recalibrated",)
 """Kinds with a draw in them, made several times; the others are what they are."""
+SINGLE = ("threads", "unfused", "fp16")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 from edgexai.errors import MissingCapability
 
-_LICENCES = {
+LICENCES = {
     "captum": "BSD-3-Clause",
     "edgexai": "Apache-2.0",
     "numpy": "BSD-3-Clause",
@@ -43,7 +43,7 @@ def sbom(name: str, versions: Mapping[str, str], files: Mapping[str, Mapping[str
             "licenses": [{"license": {"id": licence}}],
             "properties": [{"name": "edgexai:role", "value": "made the network; travels as " + _travels(package)}],
         }
-        for package, licence in sorted(_LICENCES.items())
+        for package, licence in sorted(LICENCES.items())
         if package in versions
     ]
     components += [
@@ -75,9 +75,10 @@ def _travels(package: str) -> str:
 
 
 def _own_licence() -> str:
-    beside = Path(__file__).resolve().parents[2] / "LICENSE"
-    if beside.is_file():
-        return beside.read_text(encoding="utf-8")
+    checkout = Path(__file__).resolve().parents[2]
+    # Installed, that folder is everybody's, and a LICENSE in it anybody's.
+    if (checkout / "pyproject.toml").is_file() and (checkout / "LICENSE").is_file():
+        return (checkout / "LICENSE").read_text(encoding="utf-8")
     try:
         text = distribution("edgexai").read_text("licenses/LICENSE")
     except PackageNotFoundError:

@@ -28,14 +28,23 @@ def sign(bundle: Path, *, key: Path) -> Path:
         MissingCapability: no ssh-keygen.
         UserError: no such key, or it does not sign.
     """
-    if not key.is_file():
-        raise UserError(f"{key}: no such key", next_step="ssh-keygen -t ed25519 -f KEY makes one")
+    check_key(key)
     target = signature_of(bundle)
     target.unlink(missing_ok=True)
     done = _run(["-Y", "sign", "-n", _NAMESPACE, "-f", str(key), str(bundle)])
     if done.returncode or not target.is_file():
         raise UserError(f"{key}: does not sign: {_last(done.stderr)}", next_step="is it a private key of yours?")
     return target
+
+
+def check_key(key: Path) -> None:
+    """Refuses a key that is not there, before hours of work that it is to sign.
+
+    Raises:
+        UserError: no such key.
+    """
+    if not key.is_file():
+        raise UserError(f"{key}: no such key", next_step="ssh-keygen -t ed25519 -f KEY makes one")
 
 
 def check_signature(bundle: Path, *, signers: Path) -> str:
@@ -69,7 +78,12 @@ def _run(words: list[str], *, stdin: Path | None = None) -> subprocess.Completed
     if tool is None:
         raise MissingCapability("signatures need ssh-keygen, which is not here", next_step="install OpenSSH's client")
     with Path(stdin or "/dev/null").open("rb") as stream:
-        return subprocess.run([tool, *words], stdin=stream, capture_output=True, timeout=_TIMEOUT_S, check=False)
+        try:
+            return subprocess.run([tool, *words], stdin=stream, capture_output=True, timeout=_TIMEOUT_S, check=False)
+        except subprocess.TimeoutExpired as error:
+            raise UserError(
+                f"ssh-keygen gave no answer within {_TIMEOUT_S} s", next_step="does the key wait for a passphrase?"
+            ) from error
 
 
 def _last(said: bytes) -> str:

@@ -92,7 +92,8 @@ class Ssh:
             try:
                 yield ssh
             finally:
-                subprocess.run([*ssh.base(), "-O", "exit", self.host], capture_output=True, check=False)
+                with suppress(FileNotFoundError):  # no ssh here, as the first command has said
+                    subprocess.run([*ssh.base(), "-O", "exit", self.host], capture_output=True, check=False)
 
     def command(self, script: str) -> list[str]:
         """The command line that runs a POSIX shell script on the board, whatever the user's login shell is."""
@@ -104,18 +105,25 @@ class Ssh:
         Args:
             script: of a POSIX shell.
             during: names the step in what a user reads, e.g. "build".
-            feed: its standard input: bytes, or a file from where it stands. None: open and silent until the script
-                ends, so that the board can tell when the workstation goes.
+            feed: its standard input: bytes, or an open file from where it stands. None: open and silent until the
+                script ends, so that the board can tell when the workstation goes.
             timeout_s: seconds until it is given up.
 
         Raises:
             BoardUnreachable: no connection, or it was lost.
             MissingCapability: there is no ssh here.
         """
-        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-            process = start(self.command(script), out=out, err=err)
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, tempfile.TemporaryFile() as fed:
+            given: BinaryIO | int = subprocess.PIPE
+            if isinstance(feed, bytes):
+                fed.write(feed)
+                fed.seek(0)
+                given = fed
+            elif feed is not None:
+                given = feed
+            # A file, not a pipe we would write to: the time limit then holds for a board that stops reading, too.
+            process = start(self.command(script), out=out, err=err, given=given)
             try:
-                _feed(process, feed)
                 code = process.wait(timeout_s)
             except subprocess.TimeoutExpired as error:
                 raise BoardUnreachable(
@@ -158,24 +166,28 @@ class Ssh:
         )
 
 
-def start(command: list[str], *, out: IO[bytes] | int, err: IO[bytes] | int) -> subprocess.Popen[bytes]:
-    """Starts ssh or rsync with an open standard input.
+def start(
+    command: list[str], *, out: IO[bytes] | int, err: IO[bytes] | int, given: IO[bytes] | int = subprocess.PIPE
+) -> subprocess.Popen[bytes]:
+    """Starts ssh or rsync; its standard input is ``given``, an open pipe where nothing is said.
 
     Raises:
         MissingCapability: the program is not here.
     """
     try:
-        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=err)
+        return subprocess.Popen(command, stdin=given, stdout=out, stderr=err)
     except FileNotFoundError as error:
         raise MissingCapability(f"there is no {command[0]} here", next_step=f"install {command[0]}") from error
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
-    """Closes a process's standard input and stops it if it still runs."""
+def end(process: subprocess.Popen[bytes], *, within_s: float = 0) -> None:
+    """Closes a process's standard input, and stops it if it still runs ``within_s`` seconds later."""
     if process.stdin and not process.stdin.closed:
         with suppress(BrokenPipeError):  # it has gone already; its exit code tells
             process.stdin.close()
-    if process.poll() is None:
+    try:
+        process.wait(within_s)
+    except subprocess.TimeoutExpired:
         process.terminate()
     process.wait()
 
@@ -189,16 +201,3 @@ def check_path(path: str, *, what: str) -> str:
     if not _PATH.fullmatch(path) or ".." in path.split("/"):
         raise UserError(f'{what} "{path}": letters, digits, ".", "_", "-", "/" and a leading "~/" are allowed')
     return path
-
-
-def _feed(process: subprocess.Popen[bytes], feed: bytes | BinaryIO | None) -> None:
-    """Writes what is to be fed and closes; leaves the pipe open where there is nothing."""
-    if feed is None or process.stdin is None:
-        return
-    with suppress(BrokenPipeError):  # the other side has ended; its exit code says why
-        if isinstance(feed, bytes):
-            process.stdin.write(feed)
-        else:
-            while block := feed.read(1 << 18):
-                process.stdin.write(block)
-        process.stdin.close()

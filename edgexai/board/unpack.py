@@ -89,7 +89,7 @@ def check_unpacked(folder: Path) -> dict[str, Any]:
         file = folder / name
         if name not in found or file.is_symlink() or not file.is_file():
             wrong.append(f"{name} is missing")
-        elif file.stat().st_size != about["bytes"] or _digest(file) != about["sha256"]:
+        elif file.stat().st_size != about["bytes"] or digest(file) != about["sha256"]:
             wrong.append(f"{name} differs from what was written")
     if wrong:
         raise GateFailed(f"{folder}: not the bundle that was made", problems=tuple(wrong), next_step=_AGAIN)
@@ -139,7 +139,8 @@ def _extract(stream: BinaryIO, aside: Path, name: str, about: dict[str, Any], bu
         raise GateFailed(f"{bundle}: {name} differs from what was written", next_step=_AGAIN)
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
     hashed = hashlib.sha256()
     with path.open("rb") as stream:
         while block := stream.read(_CHUNK_BYTES):

@@ -26,20 +26,36 @@ def bundle(
     key: Annotated[Path | None, typer.Option("--key", help="Sign with this SSH key: FILE.sig beside it.")] = None,
 ) -> None:
     """Pack the deployed engine with probes, golden vectors, evidence and agent."""
-    from edgexai.board.sign import sign
+    from edgexai.board.sign import check_key, sign
     from edgexai.cli.report import find_run
     from edgexai.config.home import default_home
+    from edgexai.config.targets import target_names
     from edgexai.errors import UserError
     from edgexai.recipe.bundle import bundle_name, bundle_run
 
+    # All that can be refused is refused before minutes of rebuilding.
+    for option, file in (("--out", out), ("--detection", table)):
+        if file is not None and not file.parent.is_dir():
+            raise UserError(
+                f"{option} {file}: the folder {file.parent} does not exist", next_step=f"mkdir -p {file.parent}"
+            )
+        if file is not None and file.is_dir():
+            raise UserError(f"{option} {file}: is a folder", next_step="name a file in it")
+    if table is not None and (out is not None or key is not None or target is not None):
+        raise UserError("--detection writes its table and no bundle: leave out --out, --key and --target")
+    if key is not None:
+        check_key(key)
+    if target is not None and target not in target_names():
+        raise UserError(
+            f"--target {target}: there are: {', '.join(target_names())}",
+            next_step="a target file of your own is named to edgexai flash",
+        )
     home = default_home()
     folder = find_run(run, home)
     if table is not None:
         _detection(folder, table, home=home, n=golden, repeats=rebuilds)
         return
     path = out or Path(bundle_name(folder))
-    if not path.parent.is_dir():
-        raise UserError(f"--out {path}: the folder {path.parent} does not exist", next_step=f"mkdir -p {path.parent}")
     manifest = bundle_run(folder, path, home=home, target=target, n_golden=golden, repeats=rebuilds, progress=_progress)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     print(f"{path}: {manifest['name']}, {manifest['arm']} {manifest['artefact']}, {path.stat().st_size / 1e6:.1f} MB")

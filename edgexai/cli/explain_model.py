@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from edgexai.engine.foreign import ForeignOnnx, Preprocessing
 
-_ENGINES = ("int8-tensorrt", "fp32")
-
 
 @dataclass(frozen=True)
 class OpenedModel:
@@ -49,13 +47,23 @@ class OpenedModel:
     prepared: dict[str, object]
 
 
-def open_model(name: str, prepare: Preprocessing, *, labels: Path | None) -> OpenedModel:
-    """Opens a recipe's latest run, a run folder, or an ONNX file.
+def open_model(
+    name: str,
+    prepare: Preprocessing,
+    *,
+    labels: Path | None,
+    on: str | None = None,
+    classes: int | None = None,
+    weights: Path | None = None,
+) -> OpenedModel:
+    """Opens a recipe's latest run, a run folder, an ONNX file, or a PyTorch network of the user's own.
 
     Args:
         name: as on the command line.
-        prepare: of an ONNX file; nothing of it may be given with a run.
+        prepare: of an ONNX file; nothing of it may be given with a run, only the size with a network.
         labels: text file with a class name a line.
+        on: of a run: "engine" or "twin", what black-box methods ask; None: the engine where there is one.
+        classes, weights: of a network given as "module:function".
 
     Raises:
         UserError: nothing of this name, or what is there cannot be explained.
@@ -73,16 +81,61 @@ def open_model(name: str, prepare: Preprocessing, *, labels: Path | None) -> Ope
             f"{name}: {path.suffix} files hold weights, not a network that can be run",
             next_step="export it to ONNX, or make a run: model.factory and model.weights in a recipe",
         )
-    if path.suffix == ".onnx" or (path.is_file() and not path.is_dir()):
+    if path.suffix == ".onnx" or path.is_file():
+        if on == "twin":
+            raise UserError(f"--on twin: {name} is a file without the network it was made from")
         engine = ForeignOnnx(path, prepare=prepare)
         return _opened(name, engine, "onnx file", labels=labels, twin=None)
-    return _open_run(name, prepare, labels)
+    if ":" in name and not path.exists():
+        if on is not None:
+            raise UserError("--on: chooses between a run's engine and twin", next_step="leave it out")
+        return _open_factory(name, prepare, labels, classes, weights)
+    return _open_run(name, prepare, labels, on)
 
 
-def _open_run(name: str, prepare: Preprocessing, labels: Path | None) -> OpenedModel:
+def _open_factory(
+    name: str, prepare: Preprocessing, labels: Path | None, classes: int | None, weights: Path | None
+) -> OpenedModel:
+    from dataclasses import replace
+
+    from edgexai.config.own_network import network_digests
+    from edgexai.engine.foreign import Preprocessing
+    from edgexai.engine.twin import Twin
+    from edgexai.models.arch import Arch, OwnFactory
+    from edgexai.models.own import OwnNetwork
+    from edgexai.models.own_weights import load_own_weights
+    from edgexai.models.store import build
+
+    if replace(prepare, size=None) != Preprocessing():
+        raise UserError(
+            f"{name}: a PyTorch network takes images in [0,1] and gives logits", next_step="only --size goes"
+        )
+    if classes is None and labels is None:
+        raise UserError(f"{name}: how many classes has it?", next_step="give --labels FILE or --classes N")
+    count = classes if classes is not None else len(_lines(labels))
+    height, width = prepare.size or (224, 224)
+    if height != width:
+        raise UserError(
+            f"--size {height}x{width}: the function is asked for a square input", next_step="give one number"
+        )
+    digests = network_digests(name, None if weights is None else str(weights))
+    own = OwnFactory(name, digests["factory_sha256"], "none")
+    zero, one = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    net = build(Arch("own", (), count, height, zero, one, own), seed=0)
+    if weights is not None and isinstance(net, OwnNetwork):
+        load_own_weights(net, own, weights, sha256=digests["weights_sha256"])
+    whole = Twin(net)
+    return OpenedModel(
+        name, whole, "twin", whole.runtime, (height, height), _names(labels, (), count), count,
+        net.eval(), whole.runtime, False, {"input": "images in [0,1]"},
+    )  # fmt: skip
+
+
+def _open_run(name: str, prepare: Preprocessing, labels: Path | None, on: str | None) -> OpenedModel:
     from edgexai.cli.report import find_run
     from edgexai.config.home import default_home
     from edgexai.engine.foreign import ForeignOnnx, Preprocessing
+    from edgexai.recipe.deployed import ARTEFACTS
     from edgexai.recipe.twin_of_run import twin_of_run
 
     if prepare != Preprocessing():
@@ -91,10 +144,12 @@ def _open_run(name: str, prepare: Preprocessing, labels: Path | None) -> OpenedM
     run = find_run(name, home)
     folder = twin_of_run(run, home / "store")
     twin = None if folder is None else _load_twin(folder)
-    for artefact in _ENGINES:
+    for artefact in ARTEFACTS if on != "twin" else ():
         file = run / "engine" / f"{artefact}.onnx"
         if file.is_file():
             return _opened(name, ForeignOnnx(file), f"engine ({artefact})", labels=labels, twin=twin)
+    if on == "engine":
+        raise UserError(f"--on engine: {run} has none", next_step="a recipe with [export] makes one")
     if twin is None:
         raise UserError(
             f"{run}: neither an engine nor the network it was made from is there",
@@ -121,7 +176,6 @@ def _load_twin(folder: Path) -> nn.Module:
 def _opened(
     name: str, engine: ForeignOnnx, subject: str, *, labels: Path | None, twin: nn.Module | None
 ) -> OpenedModel:
-    told = tuple(json.loads(engine.metadata.get("edgexai.classes", "[]")))
     prepared: dict[str, object] = {
         "mean": engine.prepare.mean, "std": engine.prepare.std, "layout": engine.prepare.layout,
         "size": engine.size, "answer": engine.answer,
@@ -132,18 +186,33 @@ def _opened(
 
         runtime = f"torch {torch.__version__.split('+')[0]} CPU"
     return OpenedModel(
-        name, engine, subject, engine.runtime, engine.size, _names(labels, told, engine.classes), engine.classes,
-        twin, runtime, bool(getattr(twin, "linear_head", False)), prepared,
+        name, engine, subject, engine.runtime, engine.size, _names(labels, _told(engine), engine.classes),
+        engine.classes, twin, runtime, bool(getattr(twin, "linear_head", False)), prepared,
     )  # fmt: skip
+
+
+def _told(engine: ForeignOnnx) -> tuple[str, ...]:
+    """Class names from the file's metadata; none where it has none, or something else under that key."""
+    try:
+        names = json.loads(engine.metadata.get("edgexai.classes", "[]"))
+    except ValueError:
+        return ()
+    return tuple(str(name) for name in names) if isinstance(names, list) else ()
 
 
 def _names(file: Path | None, told: tuple[str, ...], count: int) -> tuple[str, ...]:
     if file is None:
         return told if len(told) == count else ()
-    try:
-        names = tuple(file.read_text(encoding="utf-8").splitlines())
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--labels {file}: cannot be read: {error}") from error
+    names = _lines(file)
     if len(names) != count:
         raise UserError(f"--labels {file}: {len(names)} lines, the network has {count} classes")
     return names
+
+
+def _lines(file: Path | None) -> tuple[str, ...]:
+    if file is None:
+        return ()
+    try:
+        return tuple(file.read_text(encoding="utf-8").splitlines())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--labels {file}: cannot be read: {error}") from error

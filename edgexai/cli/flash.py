@@ -79,7 +79,16 @@ def flash(
 
         read_target(target)
     ssh = Ssh(host, port=port, config=ssh_config)
-    order = Order(bundle, ssh, root, python, target, signers, transfer.value, timeout_s)
+    order = Order(
+        bundle,
+        ssh,
+        root=root,
+        python=python,
+        target=target,
+        signers=signers,
+        transfer=transfer.value,
+        timeout_s=timeout_s,
+    )
     if dry_run:
         print(f"# {_OS.format(root=root)}")
         print("\n".join(planned(order)))

@@ -37,8 +37,8 @@ def keep(flashed: Flashed, *, host: str, home: Path) -> Kept:
         host: as the user named the board.
         home: EDGEXAI_HOME.
     """
-    name = re.sub(r"[^A-Za-z0-9_.@-]", "_", host)
-    folder = home / "boards" / name / f"{flashed.name}-{flashed.release}"
+    name = _plain(host)
+    folder = home / "boards" / name / f"{_plain(flashed.name)}-{flashed.release}"
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "rows.jsonl", _lines(flashed.rows))
     write_whole(folder / "workstation.jsonl", _lines(flashed.workstation_rows))
@@ -58,6 +58,11 @@ def _run_of(lock: str, home: Path) -> Path | None:
         return None
     found = [path for path in home.glob("runs/*/*/recipe.lock.json") if path.read_text() == lock]
     return max(found, key=lambda path: path.stat().st_mtime_ns).parent if found else None
+
+
+def _plain(text: str) -> str:
+    """One part of a path, whatever a bundle or a host calls itself: it can name no folder elsewhere."""
+    return re.sub(r"[^A-Za-z0-9_.@-]", "_", text).lstrip(".")[:100] or "_"
 
 
 def _lines(rows: tuple[Row, ...]) -> str:

@@ -118,9 +118,14 @@ def run(
     from edgexai.recipe.crew import crew
     from edgexai.recipe.run import RecipeGateFailed, run_recipe
 
-    if bundle is not None and not bundle.parent.is_dir():
-        raise UserError(f"--bundle {bundle}: no such folder", next_step=f"mkdir -p {bundle.parent}")
     loaded = load_recipe(name, overrides or [])
+    if bundle is not None:
+        if not bundle.parent.is_dir() or bundle.is_dir():
+            raise UserError(
+                f"--bundle {bundle}: no such folder, or a folder itself", next_step="name a file in a folder"
+            )
+        if until is not None or loaded.recipe.export is None or loaded.recipe.measure is None:
+            raise UserError("--bundle: a bundle needs [export] and [measure], and a run to its end")
     try:
         with nullcontext() if dry_run else crew(loaded.recipe, device=device.value) as helped:
             if helped is not None and not helped.team.leads:

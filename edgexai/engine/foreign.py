@@ -8,41 +8,20 @@ logarithms, whose softmax they are.
 
 from __future__ import annotations
 
-import json
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgexai.engine.preprocessing import Answer, filled_from_metadata
+from edgexai.engine.preprocessing import Preprocessing as Preprocessing
 from edgexai.errors import MissingCapability, ShapeError, UserError
 from edgexai.types import Images, Logits
 
-Layout = Literal["nchw", "nhwc"]
-Answer = Literal["logits", "probabilities"]
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How an image in [0,1] becomes the file's input; None = look at the file.
-
-    Attributes:
-        mean, std: per channel, of (x - mean) / std, on [0,1]; of an integer input, refused.
-        size: (height, width).
-        layout: "nchw" or "nhwc".
-        answer: what the file's output is.
-        output: name of the output that holds the classes.
-    """
-
-    mean: tuple[float, float, float] | None = None
-    std: tuple[float, float, float] | None = None
-    size: tuple[int, int] | None = None
-    layout: Layout | None = None
-    answer: Answer | None = None
-    output: str | None = None
 
 
 class ForeignOnnx:
@@ -68,10 +47,15 @@ class ForeignOnnx:
         self.path = path
         self._session, version = _session(path, threads)
         self.runtime = f"onnxruntime {version} CPU"
-        self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
-        self.prepare = _from_metadata(prepare or Preprocessing(), self.metadata, path)
-        self._inspect_input()
-        self._inspect_output()
+        try:
+            self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
+            self.prepare = filled_from_metadata(prepare or Preprocessing(), self.metadata, path)
+            self._inspect_input()
+            self._inspect_output()
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"{path}: damaged: a name in it is no text", next_step="export or download it again"
+            ) from error
 
     def __call__(self, images: Images) -> Logits:
         """(N,3,H,W) -> (N,K)."""
@@ -80,8 +64,10 @@ class ForeignOnnx:
             raise ShapeError(
                 f"images are {images.dtype} {images.shape}; {self.path.name} takes float32 (N, 3, {size[0]}, {size[1]})"
             )
+        if not len(images):
+            return np.zeros((0, self.classes), dtype=np.float32)
         step = self._batch or len(images)
-        parts = [self._run(images[start : start + step]) for start in range(0, len(images), max(step, 1))]
+        parts = [self._run(images[start : start + step]) for start in range(0, len(images), step)]
         raw = np.concatenate(parts).astype(np.float32)
         return np.log(np.maximum(raw, np.float32(1e-30))) if self.answer == "probabilities" else raw
 
@@ -106,7 +92,7 @@ class ForeignOnnx:
                 raise _no_classifier(name, f'its input "{node.name}" has shape {node.shape}: no axis of 3 channels')
             if shape[1] == 3 and shape[3] == 3:
                 raise UserError(f"{name}: {node.shape} may be both layouts", next_step="give --layout nchw or nhwc")
-            layout = "nhwc" if shape[3] == 3 else "nchw"
+            layout = "nhwc" if shape[3] == 3 or not first else "nchw"
         channels, sides = (shape[1], shape[2:]) if layout == "nchw" else (shape[3], shape[1:3])
         if channels not in (3, None):
             raise _no_classifier(name, f"with layout {layout} it takes {channels} channels; wanted 3")
@@ -179,7 +165,7 @@ class ForeignOnnx:
         except Exception as error:
             raise UserError(
                 f"{self.path.name}: ONNX Runtime fails on images of shape {values.shape}",
-                problems=(str(error).splitlines()[0][:300],),
+                problems=(_first_line(error),),
                 next_step="check --size and --layout",
             ) from error
         return answers
@@ -202,38 +188,15 @@ def _session(path: Path, threads: int) -> tuple[Any, str]:
     try:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]), str(ort.__version__)
     except Exception as error:
-        words = str(error).splitlines()[0][:300]
+        words = _first_line(error)
         remedy = "export or download it again; is it whole?"
         if "xternal" in words or "model_path must not be empty" in words or "not found" in words:
             remedy = "its weights lie in a file of their own: put that beside it"
         raise UserError(f"{path}: ONNX Runtime cannot load it", problems=(words,), next_step=remedy) from error
 
 
-def _from_metadata(given: Preprocessing, metadata: dict[str, str], path: Path) -> Preprocessing:
-    """``given``, its gaps filled from the file's metadata."""
-    if any(key.startswith("edgexai.") for key in metadata):
-        return given  # mean and std are inside, the layout is ours
-    told: dict[str, Any] = {}
-    for key in ("mean", "std", "size", "layout"):
-        if key not in metadata or getattr(given, key) is not None:
-            continue
-        text = metadata[key].strip()
-        try:
-            bare = "," in text and not text.startswith("[")
-            value = text.lower() if key == "layout" else json.loads(f"[{text}]" if bare else text)
-        except ValueError:
-            value = None
-        if key in ("mean", "std") and isinstance(value, list) and len(value) == 3:
-            told[key] = tuple(float(v) for v in value)
-        elif key == "size" and (isinstance(value, int) or (isinstance(value, list) and len(value) == 2)):
-            told[key] = (value, value) if isinstance(value, int) else (int(value[0]), int(value[1]))
-        elif key == "layout" and value in ("nchw", "nhwc"):
-            told[key] = value
-        else:
-            raise UserError(
-                f'{path}: its metadata says {key} = "{text}", which is not understood', next_step=f"give --{key}"
-            )
-    return replace(given, **told)
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]
 
 
 def _no_classifier(name: str, why: str) -> UserError:

@@ -46,7 +46,8 @@ class OnnxRuntimeEngine:
         try:
             self._session: Any = ort.InferenceSession(str(path), options, providers=[provider])
         except Exception as error:
-            raise UserError(f"{path}: ONNX Runtime cannot load it: {str(error).splitlines()[0]}") from error
+            said = tuple(str(error).splitlines()[:1])
+            raise UserError(f"{path}: ONNX Runtime cannot load it", problems=said) from error
         if self._session.get_providers()[0] != provider:
             raise MissingCapability(
                 f"{provider} was asked for, ONNX Runtime started {self._session.get_providers()[0]}"

@@ -7,6 +7,7 @@ Standard library only: this travels to the board.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 from dataclasses import asdict
@@ -45,10 +46,10 @@ def build_engine(
         timing_cache: measured layer times, read if it is there and fits, and written; saves time, decides nothing.
 
     Returns:
-        What the sidecar says.
+        What the sidecar says. Between the two renames an earlier sidecar does not fit, and ``read_sidecar`` says so.
 
     Raises:
-        UserError: the file is refused (with node, operator and reason), or the options do not fit it.
+        UserError: the file is missing or refused (with node, operator and reason), or the options do not fit it.
         MissingCapability: no TensorRT, no GPU, an option that this version or board does not have, or the build fails.
     """
     card = {}
@@ -71,9 +72,8 @@ def build_engine(
     seconds = perf_counter() - began
     if timing_cache is not None:
         _write_timings(config, timing_cache)
-    replace_file(target, content)
     provenance = Provenance(
-        engine_sha256=sha256_of(target),
+        engine_sha256=hashlib.sha256(content).hexdigest(),
         engine_bytes=len(content),
         onnx_sha256=sha256_of(source),
         library=library.__name__,
@@ -87,6 +87,7 @@ def build_engine(
         warnings=list(dict.fromkeys(parsed.logged))[:50],
         metadata=onnx_metadata(source),
     )
+    replace_file(target, content)
     replace_file(sidecar_of(target), provenance.to_json().encode())
     return provenance
 

@@ -18,16 +18,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from edgexai.engine.cuda import Cuda, Gpu, open_cuda
+from edgexai.engine.cuda import Cuda, open_cuda
+from edgexai.engine.tensorrt_fit import REBUILD, refuse_misfit
 from edgexai.engine.tensorrt_library import TensorRT, last_words, load_tensorrt, recording_logger
-from edgexai.engine.tensorrt_sidecar import Provenance, read_sidecar
+from edgexai.engine.tensorrt_sidecar import read_sidecar
 from edgexai.errors import MissingCapability, ShapeError, UserError
 from edgexai.types import Images, Logits, Maps
 
 if TYPE_CHECKING:
     import tensorrt as trt
-
-_REBUILD = "build the engine again on this machine, from its ONNX"
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class TensorrtEngine:
         card = self._cuda.gpu()
         self.path, self.provenance = path, read_sidecar(path)
         if self.provenance is not None:
-            _fits(path, self.provenance, library, card)
+            refuse_misfit(path, self.provenance, library, card)
         logger, self._logged = recording_logger(library)
         self._engine = self._deserialised(library, logger)
         context = self._engine.create_execution_context()
@@ -145,7 +144,7 @@ class TensorrtEngine:
             raise MissingCapability(
                 f"{self.path}: TensorRT {library.__version__} does not load it",
                 problems=last_words(self._logged),
-                next_step=_REBUILD,
+                next_step=REBUILD,
             )
         self._kept = runtime, logger  # both must outlive the engine
         return engine
@@ -166,7 +165,7 @@ class TensorrtEngine:
             raise UserError(
                 f"{self.path}: not an engine as edgexai builds it: inputs {given}, outputs {self.outputs}",
                 problems=tuple(f'"{name}" is not float32' for name in wrong),
-                next_step=_REBUILD,
+                next_step=REBUILD,
             )
         low, _, high = engine.get_tensor_profile_shape("images", 0)
         self._smallest, self._largest = low[0], high[0]
@@ -252,22 +251,3 @@ class TensorrtEngine:
                 f"images are {images.dtype} {images.shape}; {self.path.name} takes float32 (N, "
                 f"{', '.join(map(str, self._shapes['images']))}) in [0,1]"
             )
-
-
-def _fits(path: Path, made: Provenance, library: TensorRT, card: Gpu) -> None:
-    """Engines belong to a TensorRT version and a GPU unless they were built to travel."""
-    faults = []
-    if made.library != library.__name__:
-        faults.append(f"built with {made.library} to check the file, not to run")
-    elif made.tensorrt != library.__version__ and not made.options.get("version_compatible"):
-        faults.append(f"built with TensorRT {made.tensorrt}; here is {library.__version__}")
-    # All Orin modules have one name and one compute capability; the multiprocessors tell them apart.
-    here = {name: getattr(card, name) for name in ("name", "compute_capability", "multiprocessors")}
-    there = {name: made.gpu.get(name) for name in here}
-    if there != here and made.options.get("hardware", "none") == "none":
-        told = [
-            "{name}, compute capability {compute_capability}, {multiprocessors} SM".format(**g) for g in (there, here)
-        ]
-        faults.append(f"built on {told[0]}; here is {told[1]}")
-    if faults:
-        raise MissingCapability(f"{path}: not an engine for this machine", problems=tuple(faults), next_step=_REBUILD)

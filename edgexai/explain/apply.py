@@ -5,81 +5,25 @@ Torch is imported only for the kinds that need it, so the black-box kind and the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import replace
 from difflib import get_close_matches
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgexai.errors import MissingCapability, ShapeError, UserError
 from edgexai.explain import EXPLAINERS, KINDS
+from edgexai.explain.explanation import ExplainSettings as ExplainSettings
+from edgexai.explain.explanation import Explanation as Explanation
 from edgexai.explain.kernelshap import kernelshap
-from edgexai.explain.lime_result import LimeResult
-from edgexai.explain.map_result import MapResult
 from edgexai.explain.occlusion import occlusion
 from edgexai.explain.presets import lime_preset, preset_named, preset_segments
 from edgexai.explain.rise import rise
-from edgexai.explain.score import Score
-from edgexai.types import Images, Labels, Maps, Predict, Segments
+from edgexai.types import Images, Labels, Maps, Predict
 
 if TYPE_CHECKING:
     from torch import nn
-
-
-@dataclass(frozen=True)
-class ExplainSettings:
-    """What the methods are given beside the images.
-
-    Attributes:
-        preset: of LIME, whose segments KernelSHAP takes too.
-        stability_seeds: LIME explanations that are compared; 0 = none.
-        shap_samples: coalitions of KernelSHAP per image; rise_masks: masks of RISE.
-        score: what the black-box kind explains.
-        layer: of Grad-CAM, a submodule's name; None = its default.
-        steps: of the optimised kind; None = each method's own.
-        min_segments: fewer are refused.
-        batch_size: images per pass.
-    """
-
-    preset: str = "fast"
-    stability_seeds: int = 3
-    shap_samples: int = 1024
-    rise_masks: int = 2000
-    score: Score = "probability"
-    layer: str | None = None
-    steps: int | None = None
-    min_segments: int = 8
-    batch_size: int = 64
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """One method's maps of N images, and what they cost.
-
-    Attributes:
-        method: key of ``EXPLAINERS``.
-        maps: float32 (N,H,W); how to read them: ``conventions``.
-        error: float64 (N,), what the method knows of its own error; NaN where it knows nothing.
-        error_name: what that is; "" for nothing.
-        forwards, backwards: images that passed the network, all N together.
-        seconds: wall time of all N together.
-        segments: of the segment methods.
-        lime: LIME's whole result.
-        detail: settings worth writing down.
-    """
-
-    method: str
-    maps: Maps
-    error: NDArray[np.float64]
-    error_name: str
-    forwards: int
-    backwards: int
-    seconds: float
-    segments: Segments | None = None
-    lime: LimeResult | None = None
-    detail: dict[str, str | int | float] = field(default_factory=dict)
 
 
 def check_method(name: str) -> None:
@@ -90,6 +34,15 @@ def check_method(name: str) -> None:
             f'method "{name}" is unknown' + (f'; did you mean "{near[0]}"?' if near else ""),
             next_step=f"some of: {', '.join(EXPLAINERS)}",
         )
+
+
+def needs_gradients(method: str) -> MissingCapability:
+    """The error of a method that is asked of an engine alone."""
+    able = [name for name, of in KINDS.items() if of in ("black_box", "baseline")]
+    return MissingCapability(
+        f"{method} needs gradients, and an ONNX file has none",
+        next_step=f"take one of {', '.join(able)}; or explain the run whose twin is here",
+    )
 
 
 def explain(
@@ -127,42 +80,41 @@ def explain(
     nothing = np.full(len(images), np.nan)
     if kind in ("gradient", "optimised"):
         if model is None:
-            able = [name for name, of in KINDS.items() if of in ("black_box", "baseline")]
-            raise MissingCapability(
-                f"{method} needs gradients, and an ONNX file has none",
-                next_step=f"take one of {', '.join(able)}; or explain the run whose twin is here",
-            )
-        return _differentiated(method, images, targets, model=model, seed=seed, settings=settings, started=started)
+            raise needs_gradients(method)
+        from edgexai.explain.differentiated import differentiated
+
+        return differentiated(method, images, targets, model=model, seed=seed, settings=settings)
     if kind == "baseline":
         if images.ndim != 4:
             raise ShapeError(f"images: {images.shape}; wanted (N,3,H,W)")
         return Explanation(method, _baseline(method, images, seed), nothing, "", 0, 0, perf_counter() - started)
     if method in ("lime", "kernelshap"):
         return _segmented(method, predict, images, targets, seed=seed, settings=settings, started=started)
-    found: MapResult
+    return _moved(method, predict, images, targets, seed=seed, settings=settings, started=started)
+
+
+def _moved(
+    method: str,
+    predict: Predict,
+    images: Images,
+    targets: Labels,
+    *,
+    seed: int,
+    settings: ExplainSettings,
+    started: float,
+) -> Explanation:
+    """Masks that know no segments: RISE and occlusion."""
+    given: dict[str, str | int | float] = {"fill": "black", "score": settings.score}
     if method == "rise":
-        detail: dict[str, str | int | float] = {"masks": settings.rise_masks, "fill": "black"}
+        given["masks"] = n = settings.rise_masks
         found = rise(
-            predict,
-            images,
-            targets,
-            seed=seed,
-            n_masks=settings.rise_masks,
-            score=settings.score,
-            batch_size=settings.batch_size,
+            predict, images, targets, seed=seed, n_masks=n, score=settings.score, batch_size=settings.batch_size
         )
     else:
-        detail = {"fill": "black", "window": min(images.shape[2:]) // 4}
-        found = occlusion(predict, images, targets, score=settings.score, batch_size=settings.batch_size)
+        given["window"] = window = max(1, min(images.shape[2:]) // 4)
+        found = occlusion(predict, images, targets, window=window, score=settings.score, batch_size=settings.batch_size)
     return Explanation(
-        method,
-        found.maps,
-        found.error,
-        found.error_name,
-        found.forwards,
-        0,
-        perf_counter() - started,
-        detail={**detail, "score": settings.score},
+        method, found.maps, found.error, found.error_name, found.forwards, 0, perf_counter() - started, detail=given
     )
 
 
@@ -177,6 +129,7 @@ def _segmented(
     started: float,
 ) -> Explanation:
     preset = preset_named(settings.preset)
+    preset = replace(preset, options=replace(preset.options, score=settings.score))
     segments = preset_segments(preset, images, seed=seed, min_segments=settings.min_segments)
     detail: dict[str, str | int | float] = {"segmenter": preset.segmenter, "preset": settings.preset}
     if method == "lime":
@@ -191,7 +144,8 @@ def _segmented(
             batch_size=settings.batch_size,
         )
         unstable = np.full(len(images), np.nan) if found.stability is None else 1 - found.stability.jaccard
-        detail |= {"fill": str(preset.options.fill), "ridge": preset.options.ridge, "design": preset.options.design}
+        options = preset.options
+        detail |= {"fill": str(options.fill), "ridge": options.ridge, "design": options.design, "score": options.score}
         return Explanation(
             method,
             found.maps,
@@ -210,7 +164,7 @@ def _segmented(
         targets,
         segments=segments,
         seed=seed,
-        n_samples=max(settings.shap_samples, 4 * (int(segments.max()) + 1)),
+        n_samples=settings.shap_samples or max(1024, 4 * (int(segments.max()) + 1)),
         score=settings.score,
         batch_size=settings.batch_size,
     )
@@ -225,52 +179,6 @@ def _segmented(
         perf_counter() - started,
         segments,
         detail=detail,
-    )
-
-
-def _differentiated(
-    method: str,
-    images: Images,
-    targets: Labels,
-    *,
-    model: nn.Module,
-    seed: int,
-    settings: ExplainSettings,
-    started: float,
-) -> Explanation:
-    import torch
-
-    from edgexai.explain.cam import gradcam
-    from edgexai.explain.gradient_shap import expected_gradients
-    from edgexai.explain.integrated import completeness_gap
-    from edgexai.explain.passes import counted_passes
-
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    pixels, labels = torch.from_numpy(images).to(device), torch.from_numpy(targets.astype(np.int64)).to(device)
-    error: torch.Tensor | None = None
-    name = ""
-    with counted_passes(model, pixels[:1]) as passes:
-        if method == "gradshap":
-            drawn = expected_gradients(model, pixels, labels, seed=seed)
-            maps, error, name = drawn.maps, drawn.standard_error, "standard_error"
-        elif method == "gradcam":
-            maps = gradcam(model, pixels, labels, layer=settings.layer)
-        elif KINDS[method] == "optimised" and settings.steps is not None:
-            maps = EXPLAINERS[method].load()(model, pixels, labels, seed=seed, steps=settings.steps)
-        else:
-            call: Any = EXPLAINERS[method].load()
-            maps = call(model, pixels, labels, seed=seed)
-        if method == "ig":
-            error, name = completeness_gap(model, pixels, labels, maps=maps), "completeness_gap"
-    told = np.full(len(images), np.nan) if error is None else error.cpu().numpy().astype(np.float64)
-    return Explanation(
-        method,
-        maps.cpu().numpy().astype(np.float32),
-        told,
-        name,
-        passes.forward,
-        passes.backward,
-        perf_counter() - started,
     )
 
 

@@ -145,6 +145,9 @@ def _last_layer(model: nn.Module, image: torch.Tensor) -> nn.Module:
     finally:
         for hook in hooks:
             hook.remove()
+    # A module called twice (one ReLU for a whole block) would mix two maps.
+    calls = [module for module, _ in outputs]
+    outputs = [(module, output) for module, output in outputs if calls.count(module) == 1]
     if not callable(features):
         maps = [out for _, out in outputs if isinstance(out, torch.Tensor) and out.ndim == 4 and out[0, 0].numel() > 1]
         if not maps:
@@ -153,10 +156,8 @@ def _last_layer(model: nn.Module, image: torch.Tensor) -> nn.Module:
                 next_step="take a method that needs none, such as ig or rise",
             )
         result = maps[-1]
-    # A module called twice (one ReLU for a whole block) would mix two maps.
-    calls = [module for module, _ in outputs]
     for module, output in reversed(outputs):
-        if output is result and calls.count(module) == 1:
+        if output is result:
             return module
     raise UserError(
         "gradcam: what model.features returns is not the output of any submodule",

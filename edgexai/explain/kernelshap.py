@@ -25,6 +25,8 @@ from edgexai.explain.score import Score, check_predict_inputs
 from edgexai.types import Images, Labels, Predict, Segments
 
 _GROUPS = 10
+_WORST_CONDITION = 1e10
+"""Of the normal equations. Few coalitions leave directions open that rounding then fills with numbers of any size."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def choose_coalitions(n_segments: int, n_samples: int, *, seed: int) -> Coalitio
     if (whole is None or whole > n_samples) and n_samples < 2 * n_segments:
         raise UserError(
             f"n_samples = {n_samples} coalitions cannot tell {n_segments} segments apart",
-            next_step=f"take at least {2 * n_segments} samples, better {8 * n_segments}, or fewer segments",
+            next_step=f"take at least {4 * n_segments} samples, better {8 * n_segments}, or fewer segments",
         )
     sizes = np.arange(1, n_segments // 2 + 1)
     # weight of a size and its complement's together, of the kernel (S-1) / (C(S,s) s (S-s)) times C(S,s)
@@ -206,10 +208,13 @@ def shapley_fit(
 
 def _solve(gram: NDArray[np.float64], moment: NDArray[np.float64], total: NDArray[np.float64]) -> NDArray[np.float64]:
     """argmin of the quadratic under sum = total, for every column: (N,S)."""
-    try:
-        both = np.linalg.solve(gram, np.column_stack([moment, np.ones(len(gram))]))
-    except np.linalg.LinAlgError as error:
-        raise UserError("the coalitions do not determine the values", next_step="take more samples") from error
+    spread = np.linalg.eigvalsh(gram)  # ascending
+    if not spread[0] * _WORST_CONDITION > spread[-1]:
+        raise UserError(
+            f"the coalitions drawn do not determine the values of {len(gram)} segments",
+            next_step=f"take at least {4 * len(gram)} samples, or fewer segments",
+        )
+    both = np.linalg.solve(gram, np.column_stack([moment, np.ones(len(gram))]))
     free, along = both[:, :-1], both[:, -1:]
     values: NDArray[np.float64] = (free - along * ((free.sum(axis=0) - total) / along.sum())).T
     return np.ascontiguousarray(values)

@@ -74,10 +74,15 @@ def sanity_check(
         The ``SanityVerdict``.
 
     Raises:
-        ShapeError, UserError: as the method, or ``draws`` < 1.
+        ShapeError, UserError: as the method, or ``draws`` < 1, or a single image.
     """
     if draws < 1:
         raise UserError(f"draws = {draws}; must be at least 1")
+    if len(images) < 2:
+        raise UserError(
+            f"{len(images)} image: a sanity check takes batch norm's statistics and a median from several",
+            next_step="give two or more, better ten",
+        )
     settings = settings or ExplainSettings()
     own = explain(method, images, targets, predict=_predict(model), model=model, seed=seed, settings=settings).maps
     others = against or [randomised(model, images, seed=seed + k) for k in range(draws)]

@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, shape_inference
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, shape_inference
 
 from edgexai.errors import UserError
-from edgexai.export.lint_rules import RULES, View
+from edgexai.export.lint_rules import RULES, View, type_name
 from edgexai.export.operators import REFUSED, TAKEN, VERSIONS
 
 _OPSETS = range(18, 21)
 _LAST_IR = 10
+_LEAST_INPUTS = {"DequantizeLinear": 2, "QuantizeLinear": 2}
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,15 @@ def lint(model: ModelProto, *, versions: Sequence[str] = VERSIONS, strict: bool 
         strict: also name operators whose support is not confirmed.
 
     Raises:
-        UserError: an unknown version.
+        UserError: an unknown version, or a graph that contradicts itself.
     """
     if stray := [version for version in versions if version not in VERSIONS]:
         raise UserError(f"TensorRT {stray[0]}: no table; allowed: {', '.join(VERSIONS)}")
-    return [*_of_the_file(model), *_of_the_graph(shape_inference.infer_shapes(model).graph, versions, strict=strict)]
+    try:
+        graph = shape_inference.infer_shapes(model).graph
+    except (shape_inference.InferenceError, ValueError, TypeError, RuntimeError) as error:
+        raise UserError("the graph contradicts itself", problems=tuple(str(error).splitlines()[:1])) from error
+    return [*_of_the_file(model), *_of_the_graph(graph, versions, strict=strict)]
 
 
 def refuse_unfit(path: Path, *, versions: Sequence[str] = VERSIONS, strict: bool = False) -> None:
@@ -71,7 +76,7 @@ def refuse_unfit(path: Path, *, versions: Sequence[str] = VERSIONS, strict: bool
     try:
         model = onnx.load(path, load_external_data=False)
     except Exception as error:  # protobuf's own error types differ between its implementations
-        raise UserError(f"{path}: not an ONNX file", problems=(str(error).splitlines()[0],)) from error
+        raise UserError(f"{path}: not an ONNX file", problems=tuple(str(error).splitlines()[:1])) from error
     found = lint(model, versions=versions, strict=strict)
     if found:
         raise UserError(
@@ -125,15 +130,14 @@ def _of_the_node(
                 yield f"TensorRT {version}: support not confirmed", "the operators of its table", "try its parser"
             return
         kind = view.kind(_data_input(node))
-        if (
-            kind
-            and helper.tensor_dtype_to_string(kind).removeprefix("TensorProto.") not in TAKEN[version][node.op_type]
-        ):
+        if kind and type_name(kind) not in TAKEN[version][node.op_type]:
             if node.op_type == "DequantizeLinear":
                 break  # its own rule says more
-            found = helper.tensor_dtype_to_string(kind).removeprefix("TensorProto.")
-            yield f"reads {found}", " ".join(sorted(TAKEN[version][node.op_type])), "cast it"
+            yield f"reads {type_name(kind)}", " ".join(sorted(TAKEN[version][node.op_type])), "cast it"
             return
+    if node.op_type in RULES and len(node.input) < _LEAST_INPUTS.get(node.op_type, 1):
+        yield f"has {len(node.input)} inputs", "those of the ONNX standard", "export it again"
+        return
     for rule in RULES.get(node.op_type, ()):
         fault = rule(node, view)
         if fault is not None:

@@ -43,12 +43,20 @@ class View:
         found = self._constants.get(name)
         if found is None or found.data_location == TensorProto.EXTERNAL:
             return None
-        array: NDArray[Any] = numpy_helper.to_array(found)
+        try:
+            array: NDArray[Any] = numpy_helper.to_array(found)
+        except (ValueError, TypeError, KeyError):
+            return None  # damaged: as good as computed
         return array
 
     def is_constant(self, name: str) -> bool:
         """It is known when the file is read."""
         return name in self._constants
+
+
+def type_name(kind: int) -> str:
+    """``TensorProto.INT8`` -> "INT8"; a number that onnx does not know stays a number."""
+    return TensorProto.DataType.Name(kind) if kind in TensorProto.DataType.values() else f"type {kind}"
 
 
 def _attribute(node: NodeProto, name: str, default: Any) -> Any:
@@ -63,7 +71,7 @@ def _zero_point(node: NodeProto, view: View) -> Fault | None:
     if len(node.input) > 2 and node.input[2]:
         kind = view.kind(node.input[2])
         if kind != TensorProto.INT8:
-            return f"rounds to {helper.tensor_dtype_to_string(kind).removeprefix('TensorProto.')}", symmetric, step
+            return f"rounds to {type_name(kind)}", symmetric, step
         values = view.constant(node.input[2])
         if values is None or values.any():
             return "has a zero point that is not 0", symmetric, step

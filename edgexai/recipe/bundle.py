@@ -9,6 +9,7 @@ from typing import Any
 
 from edgexai.board.bundle import Contents, write_bundle
 from edgexai.board.golden_make import make_golden
+from edgexai.board.sbom import LICENCES
 from edgexai.config.cards import read_card
 from edgexai.data import pack
 from edgexai.errors import UserError
@@ -20,7 +21,6 @@ from edgexai.types import Progress, Row
 
 GOLDEN_IMAGES, GOLDEN_MAPS, REBUILDS = 1000, 200, 16
 _SETTINGS = ("attacks", "eps", "explainers", "lime_samples", "square_n", "square_queries", "strong_eps")
-_VERSIONS = ("captum", "edgexai", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "python", "torch", "torch-pruning")
 
 
 def bundle_run(
@@ -86,7 +86,7 @@ def bundle_run(
             "seed": run.recipe.seed,
             "size": int(probes.images.shape[-1]),
         },
-        versions={name: str(value) for name, value in run.lock["environment"].items() if name in _VERSIONS},
+        versions={name: str(value) for name, value in run.lock["environment"].items() if name in LICENCES},
         licences=[
             {"what": "edgexai, and agent.pyz made of it", "licence": "Apache-2.0"},
             {"what": f"images of {named} among probes and golden vectors", "licence": licence},

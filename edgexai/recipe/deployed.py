@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from edgexai.config.recipe import Recipe
 from edgexai.errors import UserError
@@ -70,7 +71,13 @@ def deployed_of(folder: Path, *, home: Path) -> Deployed:
         UserError: not a finished run, or its stored entries are gone or damaged.
     """
     lock = read_lock(folder)
-    recipe = Recipe.model_validate(lock["recipe"])
+    try:
+        recipe = Recipe.model_validate(lock["recipe"])
+    except ValidationError as error:
+        raise UserError(
+            f"{folder}: {LOCK} holds a recipe that this edgexai does not know: {error.error_count()} faults",
+            next_step=f"edgexai recipe run {lock['name']}",
+        ) from error
     name, arm = lock["name"], final_arm(recipe)
     if recipe.export is None or recipe.measure is None:
         raise UserError(f"{name}: a bundle needs [export] and [measure]: an engine and its probes")

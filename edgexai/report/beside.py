@@ -41,7 +41,7 @@ def paired(workstation: Sequence[Row], board: Sequence[Row]) -> list[Pair]:
     """The board's measured rows in their order, each with the workstation's row of the same number."""
     known = {_key(row): row for row in workstation if row.value is not None}
     return [
-        Pair(_what(row), f"{row.arm} {ARTEFACT_NAMES.get(row.artefact, row.artefact)}", known.get(_key(row)), row)
+        Pair(row_words(row), f"{row.arm} {ARTEFACT_NAMES.get(row.artefact, row.artefact)}", known.get(_key(row)), row)
         for row in board
         if row.value is not None
     ]
@@ -64,7 +64,7 @@ def beside(workstation: Sequence[Row], board: Sequence[Row], *, board_name: str)
     lines += [f"| {' | '.join(map(_cell, (p.what, p.network, *p.texts)))} |" for p in pairs]
     if missing := [row for row in board if row.value is None]:
         lines += ["", "Not measured on the board:", ""]
-        lines += [f"- {_cell(_what(row))}: {row.status}: {_cell(row.reason)}" for row in missing]
+        lines += [f"- {_cell(row_words(row))}: {row.status}: {_cell(row.reason)}" for row in missing]
     return "\n".join(lines) + "\n"
 
 
@@ -72,7 +72,8 @@ def _key(row: Row) -> tuple[object, ...]:
     return (row.arm, row.artefact, row.metric, row.split, tuple(sorted((k, str(v)) for k, v in row.detail.items())))
 
 
-def _what(row: Row) -> str:
+def row_words(row: Row) -> str:
+    """Metric and all details: what the number is of."""
     details = ", ".join(f"{key} {value}" for key, value in sorted(row.detail.items()))
     return metric_name(row.metric) + (f" ({details})" if details else "")
 

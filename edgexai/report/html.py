@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from edgexai.measure.flags import FLAGS
 from edgexai.report import corruptions, curves, headline, pictures, section_tables, tables
-from edgexai.report.beside import paired
+from edgexai.report.beside import paired, row_words
 from edgexai.report.card import model_card
 from edgexai.report.classes import class_tables
 from edgexai.report.csv_rows import to_csv
@@ -27,6 +28,7 @@ from edgexai.report.other_tables import calibration_table, further_map_table
 from edgexai.report.provenance import command, made_by, run_command
 from edgexai.report.row_groups import groups_of, row_groups
 from edgexai.report.words import (
+    BOARD_METRIC_NAMES,
     arm_name,
     base_network,
     detail_text,
@@ -262,11 +264,16 @@ def render(run: RunFolder, *, signs: int = 8) -> str:
             unmeasured=missing,
             absent=none,
             gaps=[*dict.fromkeys(what for _, what, _, _ in missing), *none],
+            on_a_board=list(BOARD_METRIC_NAMES.values()),
             boards=[
-                {"name": name, "pairs": paired(run.rows, rows), "missing": [r for r in rows if r.value is None]}
+                {
+                    "name": name,
+                    "pairs": paired(run.rows, rows),
+                    "missing": [(row_words(r), r) for r in rows if r.value is None],
+                }
                 for name, rows in run.boards.items()
             ],
-            on_board=any("tensorrt" in i.row.runtime.lower() for i in evidence.items),
+            on_board=any("tensorrt" in row.runtime.lower() for row in chain(run.rows, *run.boards.values())),
             nodes=nodes,
             command_line=run_command(run),
             measured_text=json.dumps(run.lock["measured"], indent=1) if "measured" in run.lock else "",

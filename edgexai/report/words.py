@@ -115,6 +115,18 @@ METRIC_NAMES = {
     "deletion_auc_normalised": "Deletion AUC / p(x)",
     "insertion_auc_normalised": "Insertion AUC / p(x)",
 }
+BOARD_METRIC_NAMES = {
+    "latency_device_ms": "Latency on the device alone",
+    "power_w": "Power of the whole module",
+    "energy_mj": "Energy for one image",
+    "power_mode": "Power mode (nvpmodel)",
+    "clock_mhz": "Clock",
+    "golden_drift": "Golden vectors: drift",
+    "golden_scale": "Golden vectors: scale",
+    "golden_shift": "Golden vectors: shift",
+    "golden_slope": "Golden vectors: slope",
+}
+"""What a board's agent alone measures: no recipe's [measure] asks for it."""
 HIGHER_IS_BETTER = {
     **dict.fromkeys(("clean_acc", "robust_acc", "roi_share", "pointing_game", "road_gap", "road_lerf_gap"), True),
     **dict.fromkeys(("agreement", "map_rank_correlation", "throughput", "corruption_acc"), True),
@@ -141,7 +153,7 @@ def _is_difference(row: Row) -> bool:
 def metric_name(metric: str) -> str:
     """A heading for a metric; unknown ones keep their own name."""
     base = base_metric(metric)
-    return METRIC_NAMES.get(base, base) + (" difference" if base != metric else "")
+    return {**METRIC_NAMES, **BOARD_METRIC_NAMES}.get(base, base) + (" difference" if base != metric else "")
 
 
 def arm_name(evidence: Evidence, arm: str) -> str:

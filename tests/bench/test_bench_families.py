@@ -61,9 +61,11 @@ AIMS = {
     "detect": 1,
     "explain": 5,
     "measurement": 1,
+    "saliency": 2,
 }
 BY_THEMSELVES = ("coverage", "lime", "memory", "metrics", "target")
 """Families with tests of their own."""
+SECONDS_EACH = ("epoch", "explain", "saliency", "adversarial")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -90,7 +92,14 @@ def sound(lines: list[Line]) -> None:
         assert line.n >= 1
 
 
-@pytest.mark.parametrize("family", [name for name in FAMILIES if name not in BY_THEMSELVES])
+@pytest.mark.parametrize(
+    "family",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name in SECONDS_EACH else name
+        for name in FAMILIES
+        if name not in BY_THEMSELVES
+    ],
+)
 def test_every_family_gives_finite_ratios(family: str, workshop: Workshop) -> None:
     lines = FAMILIES[family].load()(workshop)
     sound(lines)
@@ -184,9 +193,11 @@ def test_pruned_really_has_half_the_macs(workshop: Workshop) -> None:
         ratio = line.detail["macs_ratio"]
         assert isinstance(ratio, float)
         assert 0.25 < ratio <= 0.5
-        assert line.value == pytest.approx(
-            float(line.detail["over_ms"]) / float(line.detail["under_ms"]) / ratio, rel=0.9
-        )
+        # With few rounds the interval ends at the extremes, and between those of over / under lies median over median.
+        of_medians = float(line.detail["over_ms"]) / float(line.detail["under_ms"]) / ratio
+        assert line.low is not None
+        assert line.high is not None
+        assert line.low * (1 - 1e-9) <= of_medians <= line.high * (1 + 1e-9)
 
 
 def test_importtime_tells_what_was_loaded() -> None:

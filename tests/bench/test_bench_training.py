@@ -116,6 +116,7 @@ def test_peaks_of_real_trainings_are_flat(method: str) -> None:
     assert memory_line(method, peaks).verdict == "met"
 
 
+@pytest.mark.slow
 def test_a_leak_is_seen() -> None:
     """The same training, with 8 MiB kept at every epoch's end."""
     code = (
@@ -153,6 +154,7 @@ def test_the_same_file_timed_again_is_as_fast_as_itself(tmp_path: Path) -> None:
     assert float(np.median(small / dense)) < 0.7
 
 
+@pytest.mark.slow
 def test_a_latency_that_cannot_be_met_is_a_skipped_line(workshop: Workshop) -> None:
     line = target_line(workshop, "signnet", 0.001)
     assert line.verdict == "skipped"

@@ -201,6 +201,30 @@ def release(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
+def wait_until_gone(program: Path) -> None:
+    """Waits for the end of a script's last process: a cutter that is late would cut what comes next."""
+    for _ in range(1200):
+        running = 0
+        for words in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                running += os.fsencode(program) in words.read_bytes()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+        if not running:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{program} is still at work")
+
+
+def waited_for(note: Path) -> int:
+    """The process id that a hanging agent writes down; waits until it does."""
+    for _ in range(1200):
+        if note.is_file() and note.read_text():
+            return int(note.read_text())
+        time.sleep(0.05)
+    raise AssertionError(f"{note} never came")
+
+
 def _children(pid: int) -> list[int]:
     found = []
     for folder in Path("/proc").glob("[0-9]*"):

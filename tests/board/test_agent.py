@@ -17,10 +17,11 @@ import pytest
 from onnx import numpy_helper
 from small_bundle import SIZE, small_bundle
 
-from edgexai.board.agent import VERSION
+from edgexai.board.agent import VERSION, runtime
+from edgexai.board.agent.measure import _drift
 from edgexai.board.agent.picture import read_picture
 from edgexai.board.agent_zip import agent_bytes, agent_modules
-from edgexai.board.unpack import unpack
+from edgexai.board.unpack import check_unpacked, unpack
 from edgexai.engine.onnx_runtime import OnnxRuntimeEngine
 from edgexai.errors import MissingCapability, UserError
 from edgexai.measure.replay import Replay, replay_attacks, replay_explanations
@@ -76,6 +77,19 @@ def places(folder: Path, state: Path) -> list[str]:
     return ["--bundle", str(folder), "--state", str(state), "--json"]
 
 
+def another_python() -> str:
+    """An interpreter of another version that starts; this one where there is none."""
+    here = f"python3.{sys.version_info[1]}"
+    found = [shutil.which(f"python3.{minor}") for minor in range(10, 16)]
+    found += sorted(map(str, Path.home().glob(".pyenv/versions/3.1[0-9]*/bin/python3.1[0-9]")))
+    for python in found:
+        if python is None or Path(python).name == here:
+            continue
+        if subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0:
+            return python
+    return sys.executable
+
+
 def test_the_agent_is_the_same_bytes_in_another_interpreter() -> None:
     assert agent_bytes() == agent_bytes()
     code = (
@@ -83,10 +97,8 @@ def test_the_agent_is_the_same_bytes_in_another_interpreter() -> None:
     )
     code += "from edgexai.board.agent_zip import agent_bytes; sys.stdout.buffer.write(agent_bytes())"
     root = str(Path(__file__).resolve().parents[2])
-    others = sorted(map(str, Path.home().glob(".pyenv/versions/3.1[0-9]*/bin/python")))
-    for python in [others[0] if others else sys.executable]:
-        done = subprocess.run([python, "-I", "-c", code, root], capture_output=True, check=True, cwd="/")
-        assert done.stdout == agent_bytes(), python
+    done = subprocess.run([another_python(), "-I", "-c", code, root], capture_output=True, check=True, cwd="/")
+    assert done.stdout == agent_bytes()
 
 
 def test_the_agent_carries_what_it_measures_with_and_no_more() -> None:
@@ -157,6 +169,23 @@ def test_build_and_verify(folder: Path, tmp_path: Path) -> None:
     assert said.answer["runtime"].startswith("onnxruntime ")
     assert said.answer["statistics"]["disagreements"] == 0
     assert json.loads((tmp_path / "verify.json").read_text())["ok"] is True
+
+
+def test_a_build_for_onnx_runtime_is_no_engine_of_tensorrt(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """JetPack's TensorRT came after the build: its stamp is of the right network, and names no engine file."""
+    assert agent(folder, "build", *places(folder, tmp_path)).code == 0
+    monkeypatch.setattr(runtime, "missing_tensorrt", lambda: "")
+    with pytest.raises(UserError, match="no engine built from this bundle"):
+        runtime.open_engine(folder, tmp_path, check_unpacked(folder), runtime="auto", threads=1)
+
+
+@pytest.mark.parametrize(("saliency", "explainer"), [("cam", "cam"), ("gradient", "vg")])
+def test_the_drift_of_maps_names_what_the_maps_are(folder: Path, saliency: str, explainer: str) -> None:
+    engine = OnnxRuntimeEngine(folder / "model.onnx", threads=1)
+    rows = _drift(Subject(engine, "natural", "fp32", "engine", "x"), engine, folder, saliency=saliency)
+    assert [row.detail["explainer"] for row in rows if row.metric == "map_rank_correlation"] == [explainer]
 
 
 def test_the_answer_is_the_only_thing_on_standard_output(folder: Path, tmp_path: Path) -> None:
@@ -296,7 +325,8 @@ def test_pictures_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "b.png").write_bytes(bomb)
     (tmp_path / "c.ppm").write_bytes(b"P6 4 4 255\n" + b"\0" * 5)
     (tmp_path / "d.png").write_bytes(b"\x89PNG\r\n\x1a\n" + zlib.compress(b""))
-    for name in ("a.npy", "b.png", "c.ppm", "d.png"):
+    (tmp_path / "e.gif").write_bytes(b"GIF89a" + b"\xff" * 4 + bytes(3) + b"," + bytes(4) + b"\xff" * 4 + bytes(3))
+    for name in ("a.npy", "b.png", "c.ppm", "d.png", "e.gif"):
         with pytest.raises((UserError, MissingCapability)):
             read_picture(tmp_path / name, size=SIZE)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgexai.board.agent.power_rows import power_rows
-from edgexai.board.agent.sensors import clocks_mhz, power_mode, rails, total_rail, watts_during
+from edgexai.board.agent.sensors import clocks_mhz, mode_number, power_mode, rails, total_rail, watts_during
 from edgexai.measure.subject import Subject
 from edgexai.types import Images, Logits
 
@@ -30,7 +30,7 @@ ORIN = {
     f"{MONITOR}/curr2_input": "400",
     f"{MONITOR}/in3_label": "no current beside it",
     f"{MONITOR}/in3_input": "5000",
-    "var/lib/nvpmodel/status": "pmode:0002",
+    "var/lib/nvpmodel/status": "pmode:0002 fmode:quiet",
     "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": "729600",
     "sys/devices/system/cpu/cpu1/cpufreq/scaling_cur_freq": "1510400",
     "sys/class/devfreq/17000000.gpu/cur_freq": "624750000",
@@ -61,9 +61,22 @@ def test_an_orin(tmp_path: Path) -> None:
     energy = rows["energy_mj", None].value
     assert energy is not None
     assert 0 < energy < 6.2 * 1000
-    assert rows["power_mode", None].detail["mode"] == "2"
+    assert rows["power_mode", None].value == 2
     assert rows["clock_mhz", "gpu"].value == 624.75
     assert {row.status for row in rows.values()} == {"measured"}
+
+
+@pytest.mark.parametrize(
+    ("said", "number"),
+    [
+        ("pmode:0000", "0"),
+        ("NV Fan Mode:quiet\nNV Power Mode: MODE_15W_2CORE\n12\n", "12"),
+        ("NV Power Mode: MAXN\n", ""),
+        ("", ""),
+    ],
+)
+def test_a_mode_without_a_number_is_not_given_one(said: str, number: str) -> None:
+    assert mode_number(said) == number
 
 
 def test_no_sensor_is_said_and_not_guessed(tmp_path: Path) -> None:

@@ -146,6 +146,12 @@ def test_a_sealed_manifest_with_a_forbidden_list_is_refused(
     unpack(rewritten(bundle, tmp_path / "c.tar"), tmp_path / "fine")  # the same rewriting without a fault is accepted
 
 
+@pytest.mark.parametrize("target", ["../../etc/passwd", "/etc/hosts", "a.toml", "", 5, ["orin"]])
+def test_a_sealed_manifest_cannot_choose_a_file_of_the_readers(bundle: Path, tmp_path: Path, target: object) -> None:
+    with pytest.raises(UserError, match="is not the name of a board"):
+        unpack(rewritten(bundle, tmp_path / "b.tar", target=target), tmp_path / "out")
+
+
 def test_a_bomb_is_refused_before_a_byte_is_written(bundle: Path, tmp_path: Path) -> None:
     manifest = unpack(bundle, tmp_path / "fine")
     files = {**manifest["files"], "model.onnx": {"bytes": 8**11 - 1, "sha256": "0" * 64}}
@@ -241,7 +247,7 @@ def test_a_member_name_that_a_bundle_may_not_hold(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="OpenSSH is not installed")
-def test_signed_by_whom_one_trusts(bundle: Path, tmp_path: Path) -> None:
+def test_signed_by_whom_one_trusts(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for who in ("mine", "theirs"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / who)], check=True)
     copy = tmp_path / "b.tar"
@@ -260,6 +266,9 @@ def test_signed_by_whom_one_trusts(bundle: Path, tmp_path: Path) -> None:
         check_signature(copy, signers=signers)
     with pytest.raises(UserError, match="no such key"):
         sign(copy, key=tmp_path / "none")
+    monkeypatch.setattr("edgexai.board.sign._TIMEOUT_S", 0)
+    with pytest.raises(UserError, match="does the key wait for a passphrase"):
+        sign(copy, key=tmp_path / "mine")
 
 
 def test_a_tar_of_somebody_else_is_no_bundle(tmp_path: Path) -> None:

@@ -98,7 +98,12 @@ def serves(board: loopback.Board, *bundles: Path) -> None:
 
 
 def test_the_whole_way(
-    board: loopback.Board, first: Path, second: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    board: loopback.Board,
+    first: Path,
+    second: Path,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert main(words(board, first)) == 0
     said = capsys.readouterr()
@@ -109,6 +114,12 @@ def test_the_whole_way(
     assert [Row.from_json(line) for line in kept.read_text().splitlines()] == [loopback.rows()[1]]
     beside = (kept.parent / "beside.md").read_text()
     assert "| 98.0 % (93.0 to 99.0 %), n 100 | 97.0 % (92.0 to 99.0 %), n 100 |" in beside
+    # On this board every login says something before anything else.
+    loud = tmp_path / "bin"
+    loud.mkdir()
+    (loud / "ssh").write_text(f'#!/bin/sh\necho "Welcome to {{board}}"\nexec {shutil.which("ssh")} "$@"\n')
+    (loud / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{loud}{os.pathsep}{os.environ['PATH']}")
     # The next bundle, for a program to read; and the run it was made from is here, so its report shows the board.
     run = tmp_path / "home" / "runs" / "standin" / "0123456789ab"
     run.mkdir(parents=True)
@@ -125,6 +136,7 @@ def test_the_whole_way(
     assert not list((board.root / "incoming").iterdir())
 
 
+@pytest.mark.slow
 def test_an_engine_that_does_not_verify_is_not_served(
     board: loopback.Board, first: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -239,14 +251,14 @@ def test_a_connection_cut_at_any_step(
     capsys.readouterr()
     code = main(words(serving, second))
     err = capsys.readouterr().err
-    if code:  # where the step was quicker than the cut, the next one tells, or all was done already
-        assert code == 5, err
+    # Before the lock a cut harms nothing; the swap may be done before it is cut; all else cannot go well.
+    assert code == 5 or (code == 0 and step in ("tools", " facts ", " swap ")), err
+    if code:
         assert err.startswith("error: board: ")
         assert "Traceback" not in err
         serves(serving, first, second)
     monkeypatch.undo()
     monkeypatch.setenv("EDGEXAI_HOME", str(tmp_path / "home"))
-    time.sleep(1)  # until the board has noticed and freed its lock
     assert main(words(serving, second)) == 0
     serves(serving, second)
 
@@ -258,7 +270,7 @@ def test_a_connection_cut_while_the_agent_works(
 ) -> None:
     serving.plan(**{verb: "hang"})
     flash = subprocess.Popen([*PROGRAM, *words(serving, second)], stderr=subprocess.PIPE, text=True)
-    agent = _waited_for(serving.root / "hanging")
+    agent = loopback.waited_for(serving.root / "hanging")
     serving.cut()
     _, err = flash.communicate(timeout=60)
     assert flash.returncode == 5, err
@@ -287,13 +299,13 @@ def test_a_push_that_was_cut_goes_on_from_there(
     if transfer == "cat":
         monkeypatch.setenv("CUT_AT", f"incoming/{loopback.release(second)}")
     fails(capsys, words(serving, second, "--transfer", transfer), 5, "the connection was lost during push")
+    loopback.wait_until_gone(tmp_path / "bin" / "ssh")
     serves(serving, first)
     arrived = sum(part.stat().st_size for part in (serving.root / "incoming").iterdir())
     if transfer == "cat":  # what rsync has written when it is cut is its own affair
         assert 0 < arrived < second.stat().st_size
     monkeypatch.undo()
     monkeypatch.setenv("EDGEXAI_HOME", str(tmp_path / "home"))
-    time.sleep(1)
     capsys.readouterr()
     assert main(words(serving, second, "--transfer", transfer)) == 0
     said = f"push: {arrived} of {second.stat().st_size} bytes are there from an earlier try"
@@ -336,7 +348,7 @@ def test_two_flashes_at_once(
 ) -> None:
     board.plan(build="hang")
     slow = subprocess.Popen([*PROGRAM, *words(board, first)], stderr=subprocess.PIPE, text=True)
-    agent = _waited_for(board.root / "hanging")
+    agent = loopback.waited_for(board.root / "hanging")
     fails(capsys, words(board, second), 2, r"another flash is at work on this board: \S+@\S+, since 20")
     os.kill(agent, signal.SIGKILL)
     _, err = slow.communicate(timeout=60)
@@ -392,14 +404,6 @@ def test_a_full_disk(board: loopback.Board, tmp_path: Path, capsys: pytest.Captu
             filler.unlink()
     finally:
         subprocess.run(["umount", "-l", str(place)], check=True)
-
-
-def _waited_for(note: Path) -> int:
-    for _ in range(1200):
-        if note.is_file() and note.read_text():
-            return int(note.read_text())
-        time.sleep(0.05)
-    raise AssertionError(f"{note} never came")
 
 
 def _ends(pid: int) -> None:

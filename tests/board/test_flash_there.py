@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import select
+import signal
 import subprocess
 import sys
 import zipfile
@@ -15,7 +17,11 @@ from typing import Any
 import pytest
 import sshd_loopback as loopback
 
+from edgexai.board import flash_there_release
+from edgexai.board.flash_there_agent import run_agent
+from edgexai.board.flash_there_release import Root
 from edgexai.board.flash_tool import pack_tool
+from edgexai.errors import GateFailed, UserError
 
 # On a board there is no edgexai: an isolated interpreter proves that the tool needs none, and no site-packages.
 PYTHON = [sys.executable, "-I", "-S"]
@@ -148,11 +154,12 @@ def test_the_first_one_that_fails_leaves_nothing_served(
 def test_nothing_changes_without_the_lock(verb: str, root: Path, tmp_path: Path) -> None:
     words = arrive(root, loopback.bundle(tmp_path / "b.tar"))
     before = sorted(str(path) for path in root.rglob("*"))
-    assert "does not hold" in ask(root, verb, *words, code=2)["problems"][0]
+    assert "does not hold" in ask(root, verb, *words, code=5)["problems"][0]
     other = hold(root, "another flash")
-    assert "does not hold" in ask(root, verb, *words, code=2)["problems"][0]
+    assert "does not hold" in ask(root, verb, *words, code=5)["problems"][0]
     other.communicate()
-    (root / "lock").unlink()
+    for own in ("lock", "work"):
+        (root / own).unlink()
     assert sorted(str(path) for path in root.rglob("*")) == before
 
 
@@ -169,6 +176,55 @@ def test_one_lock_at_a_time_and_none_left_behind(root: Path, holder: subprocess.
     clean = hold(root, "d")
     assert clean.answer["stale"] == ""  # type: ignore[attr-defined]
     clean.communicate()
+
+
+def test_no_lock_while_a_step_of_a_lost_flash_is_at_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flash_there_release, "PATIENCE_S", 0.0)
+    board = Root(tmp_path)
+    with board.working():
+        with pytest.raises(UserError, match="still at work on this board"), board.locked({"who": "b"}):
+            raise AssertionError("the lock was given")
+        with pytest.raises(UserError, match="still at work on this board"), board.working():
+            raise AssertionError("two steps at once")
+    with board.locked({"who": "c"}) as stale:
+        assert stale == ""
+
+
+def test_a_swap_that_lost_its_flash_ends_before_the_next_begins(
+    root: Path, holder: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    """Else the first, going back, would point to a release that the second has swept away."""
+    good, bad = (loopback.bundle(tmp_path / f"{n}.tar", model=n.encode()) for n in ("good", "bad"))
+    words = arrive(root, good)
+    ask(root, "unpack", *words)
+    ask(root, "agent", *words, "--agent-verb", "build")
+    ask(root, "swap", *words)
+    words = arrive(root, bad)
+    ask(root, "unpack", *words)
+    (root / "plan.json").write_text(json.dumps({"verify": "hang"}))
+    swap = subprocess.Popen(command(root, "swap", *words), stdout=subprocess.PIPE, text=True)
+    hanging = loopback.waited_for(root / "hanging")
+    assert served(root) == loopback.release(bad)
+    holder.kill()
+    holder.wait()
+    after = subprocess.Popen(
+        command(root, "lock", "--token", "b", "--who", "b"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert after.stdout is not None
+    assert not select.select([after.stdout], [], [], 1)[0], "the next flash waits"
+    os.kill(hanging, signal.SIGKILL)
+    assert "rolled back" in json.loads(swap.communicate()[0])["problems"][0]
+    assert json.loads(after.stdout.readline())["ok"] is True
+    assert served(root) == loopback.release(good)
+    after.communicate()
+
+
+def test_an_agent_that_hangs_in_service_is_stopped(tmp_path: Path) -> None:
+    release = tmp_path / "releases" / "a"
+    release.mkdir(parents=True)
+    (release / "agent.pyz").write_text("import time; time.sleep(60)")
+    with pytest.raises(GateFailed, match="verify took more than 1 s; the agent was stopped"):
+        run_agent(tmp_path, "a", "verify", watch=False, within_s=1)
 
 
 def test_a_damaged_bundle_is_thrown_away(root: Path, holder: subprocess.Popen[str], tmp_path: Path) -> None:

@@ -225,7 +225,10 @@ def test_detection_on_engines_of_known_noise() -> None:
         "a constant": [noisy(golden + np.float32(0.2) * np.eye(CLASSES, dtype=np.float32)[1])],
         "exchanged": [noisy(exchanged(golden, 0, 3))],
     }
+    # Judged, but it must not widen the limits: no bundle's come from it.
+    good["re-exported"] = [Answers((golden * np.float32(1.3)).astype(np.float32), None)]
     lines = {line.kind: line for line in detection(golden, good, bad, n=300, n_maps=0, repeats=12, tries=60, seed=0)}
+    assert lines.pop("re-exported").refused == 60
     assert lines["recalibrated"].refused == 0
     assert lines["noise of the same size"].refused == 0
     assert lines["a constant"].refused == lines["exchanged"].refused == 60

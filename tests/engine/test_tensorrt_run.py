@@ -32,6 +32,8 @@ from edgexai.engine.tensorrt_sidecar import Provenance, sha256_of, sidecar_of
 from edgexai.errors import MissingCapability, ShapeError, UserError
 
 HERE = Path(__file__).resolve().parent
+TRAVELS = BuildOptions(version_compatible=True, hardware="ampere_plus").to_json()
+KIN = BuildOptions(hardware="same_compute_capability").to_json()
 ORIN = {"name": "Stand-in Orin", "compute_capability": "8.7", "multiprocessors": 8}
 
 
@@ -241,6 +243,10 @@ def test_a_file_that_is_no_engine(tmp_path: Path, cuda: ctypes.CDLL) -> None:
         ({"gpu": ORIN | {"name": "Thor"}}, "10.3.0", r"built on Thor, compute capability 8\.7, 8 SM; here is Stand-in"),
         ({"gpu": ORIN | {"compute_capability": "8.9"}}, "10.3.0", r"built on .+ 8\.9, 8 SM; here is .+ 8\.7, 8 SM"),
         ({"gpu": ORIN | {"multiprocessors": 16}}, "10.3.0", r"built on .+, 16 SM; here is .+, 8 SM"),
+        ({"options": TRAVELS}, "11.4.0", "built with TensorRT 10.3.0; here is 11.4.0"),
+        ({"options": TRAVELS, "tensorrt": "10.7.0"}, "10.3.0", "built with TensorRT 10.7.0; here is 10.3.0"),
+        ({"options": KIN, "gpu": ORIN | {"compute_capability": "11.0"}}, "10.3.0", r"built on .+ 11\.0, 8 SM"),
+        ({"options": KIN, "gpu": ORIN | {"multiprocessors": 16, "name": "Other"}}, "10.3.0", ""),
         ({"library": "tensorrt_rtx"}, "10.3.0", "to check the file, not to run"),
         ({"engine_sha256": "0" * 64}, "10.3.0", "its bytes are not those"),
     ],
@@ -260,9 +266,8 @@ def test_engines_belong_to_a_machine(
 def test_engines_that_were_built_to_travel(source: Path, cuda: ctypes.CDLL) -> None:
     """Host code is allowed exactly where the sidecar of these bytes says that there is some."""
     path = engine_file(source)
-    options = BuildOptions(version_compatible=True, hardware="ampere_plus").to_json()
     elsewhere = {"name": "Thor", "compute_capability": "11.0"}
-    start(with_sidecar(path, options=options, gpu=elsewhere), cuda, version="10.7.0")
+    start(with_sidecar(path, options=TRAVELS, gpu=elsewhere), cuda, version="10.7.0")
     assert standin.SEEN[-1].engine_host_code_allowed is True
     start(with_sidecar(path), cuda)
     assert standin.SEEN[-1].engine_host_code_allowed is False

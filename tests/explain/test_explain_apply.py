@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -108,5 +110,27 @@ def test_a_method_that_looks_at_the_network_is_told_apart_from_itself(name, smal
     assert not same.passed
     assert other.median < 0.8
     assert other.passed == (other.median < other.threshold)
+
+
+def test_a_sanity_check_asks_for_draws_and_images(small, pictures, classes):
     with pytest.raises(UserError, match="draws"):
-        sanity_check(name, pictures, classes, model=small, draws=0)
+        sanity_check("vg", pictures, classes, model=small, draws=0)
+    with pytest.raises(UserError, match="1 image"):
+        sanity_check("vg", pictures[:1], classes[:1], model=small)
+
+
+@pytest.mark.parametrize("name", ["lime", "kernelshap", "rise", "occlusion"])
+def test_the_score_that_is_asked_for_is_explained(name, small, pictures, classes, as_predict):
+    probability, logit = (
+        explain(name, pictures, classes, predict=as_predict(small), settings=replace(QUICK, score=score))
+        for score in ("probability", "logit")
+    )
+    assert logit.detail["score"] == "logit"
+    assert not np.allclose(probability.maps, logit.maps, atol=1e-3)
+
+
+def test_coalitions_are_as_many_as_asked_or_refused(small, pictures, classes, as_predict):
+    found = explain("kernelshap", pictures, classes, predict=as_predict(small), settings=QUICK)
+    assert found.detail["coalitions"] <= 200 + 2
+    with pytest.raises(UserError, match="n_samples = 60"):
+        explain("kernelshap", pictures, classes, predict=as_predict(small), settings=replace(QUICK, shap_samples=60))

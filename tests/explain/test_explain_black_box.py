@@ -11,7 +11,7 @@ import torch
 
 from edgexai.errors import ShapeError, UserError
 from edgexai.explain.fill import blurred, hidden_images
-from edgexai.explain.kernelshap import choose_coalitions, kernelshap
+from edgexai.explain.kernelshap import choose_coalitions, kernelshap, shapley_fit
 from edgexai.explain.occlusion import occlusion
 from edgexai.explain.perturb import masked_scores
 from edgexai.explain.rise import rise, rise_masks
@@ -177,17 +177,15 @@ def test_kernelshap_equals_the_shap_package(small, pictures, classes, as_predict
 
 
 def test_the_sampling_error_of_kernelshap_is_true(small, pictures, classes, as_predict):
-    predict, cells = as_predict(small), grid(16, 4)
+    predict, cells = as_predict(small), grid(16, 3)
     pictures, classes = pictures[:2], classes[:2]
-    exact = kernelshap(predict, pictures, classes, segments=cells, seed=0, n_samples=12000).values
-    runs = [
-        kernelshap(predict, pictures, classes, segments=cells, seed=s, n_samples=120, score="probability")
-        for s in range(25)
-    ]
-    seen = np.sqrt(np.mean([(run.values - exact) ** 2 for run in runs], axis=0))
+    exact = kernelshap(predict, pictures, classes, segments=cells, seed=0, n_samples=510)
+    assert (exact.standard_error == 0).all()
+    runs = [kernelshap(predict, pictures, classes, segments=cells, seed=s, n_samples=80) for s in range(40)]
+    seen = np.sqrt(np.mean([(run.values - exact.values) ** 2 for run in runs], axis=0))
     told = np.sqrt(np.mean([run.standard_error**2 for run in runs], axis=0))
     assert 0.7 < np.median(told / seen) < 1.6
-    more = kernelshap(predict, pictures, classes, segments=cells, seed=0, n_samples=2000)
+    more = kernelshap(predict, pictures, classes, segments=cells, seed=0, n_samples=400)
     assert (more.error < 0.5 * np.mean([run.error for run in runs], axis=0)).all()
 
 
@@ -208,6 +206,22 @@ def test_coalitions_are_paired_and_weigh_as_the_kernel():
     every = choose_coalitions(6, 10_000, seed=0)
     assert every.drawn == 0
     assert len(np.unique(every.shown, axis=0)) == 62
+
+
+@pytest.mark.parametrize(("n_segments", "n_samples"), [(9, 20), (16, 40), (49, 98), (49, 196)])
+def test_too_few_coalitions_are_refused_and_never_answered_with_noise(n_segments, n_samples):
+    refused = 0
+    for seed in range(20):
+        coalitions = choose_coalitions(n_segments, n_samples, seed=seed)
+        truth = np.random.default_rng(seed).normal(size=n_segments)
+        try:
+            values, errors = shapley_fit(coalitions, (coalitions.shown @ truth)[:, None], truth.sum(keepdims=True))
+        except UserError:
+            refused += 1
+            continue
+        np.testing.assert_allclose(values[0], truth, atol=1e-6)
+        assert errors.max() < 1e-5
+    assert (refused > 0) == (n_samples < 4 * n_segments)
 
 
 def test_additive_scores_are_shared_out_exactly(pictures):

@@ -14,7 +14,7 @@ from PIL import Image
 from edgexai.cli.main import main
 from edgexai.data.picture import read_picture
 from edgexai.engine.foreign import ForeignOnnx, Preprocessing
-from edgexai.errors import ShapeError
+from edgexai.errors import ShapeError, UserError
 
 SIZE, CLASSES = 16, 4
 WEIGHT = np.random.default_rng(0).normal(size=(CLASSES, 3)).astype(np.float32)
@@ -36,13 +36,13 @@ def write(
     extra_input: bool = False,
     extra_output: bool = False,
     reshape: bool = False,
-    channels: int = 3,
+    channels: int | str = 3,
     metadata: dict[str, str] | None = None,
     external: bool = False,
 ) -> Path:
     """A tiny classifier: mean over the sides, then a matrix."""
     shape = [batch, channels, *sides] if layout == "nchw" else [batch, *sides, channels]
-    weight = WEIGHT if channels == 3 else np.ones((CLASSES, channels), np.float32)
+    weight = WEIGHT if channels in (3, "c") else np.ones((CLASSES, int(channels)), np.float32)
     axes = [2, 3] if layout == "nchw" else [1, 2]
     nodes = [
         helper.make_node("Cast", ["x"], ["float"], to=TensorProto.FLOAT),
@@ -142,11 +142,53 @@ def test_whole_numbers_and_preprocessing(tmp_path, pictures):
         ForeignOnnx(free, threads=1)(pictures[:, :, :8])
 
 
+def test_channels_named_last_are_seen_and_no_images_give_no_rows(tmp_path, pictures):
+    last = write(tmp_path / "last.onnx", layout="nhwc", channels="c")
+    engine = ForeignOnnx(last, threads=1)
+    np.testing.assert_allclose(engine(pictures), reference(pictures), atol=1e-5)
+    assert engine(pictures[:0]).shape == (0, CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        *(
+            ("mean", text)
+            for text in (
+                "bright",
+                '["a", "b", "c"]',
+                "[[1], [2], [3]]",
+                "NaN,0,0",
+                "0.5",
+                "{}",
+                "1,2,3,4",
+                '[1, "x", 2, 3]',
+            )
+        ),
+        *(("std", text) for text in ("0,1,1", "[-1, 1, 1]", "true,true,true")),
+        *(("size", text) for text in ("0", "-16", "true", "16.5", '["16", "16"]', "[16, 16, 16]", "99999999")),
+        ("layout", "chwn"),
+    ],
+)
+def test_metadata_that_make_no_sense_are_refused(key, text, tmp_path):
+    path = write(tmp_path / "m.onnx", metadata={key: text})
+    with pytest.raises(UserError, match=f"give --{key}"):
+        ForeignOnnx(path, threads=1)
+
+
+def test_an_edgexai_file_is_not_normalised_twice(tmp_path):
+    path = write(tmp_path / "ours.onnx", metadata={"edgexai.arch": "signnet"})
+    assert ForeignOnnx(path, threads=1).classes == CLASSES
+    with pytest.raises(UserError, match="normalises inside"):
+        ForeignOnnx(path, prepare=Preprocessing(mean=(0.5, 0.5, 0.5)), threads=1)
+
+
 def _bad(folder: Path) -> dict[str, tuple[Path, str]]:
     whole = write(folder / "whole.onnx")
     (folder / "zero.onnx").write_bytes(b"")
     (folder / "cut.onnx").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     (folder / "text.onnx").write_text("hello " * 100)
+    (folder / "name.onnx").write_bytes(whole.read_bytes().replace(b"answer", b"answ\xffr"))
     lost = write(folder / "lost.onnx", external=True)
     (folder / "weights.bin").unlink()
     detector = helper.make_model(
@@ -176,6 +218,7 @@ def _bad(folder: Path) -> dict[str, tuple[Path, str]]:
         "absent": (folder / "none.onnx", "no such file"),
         "zero bytes": (folder / "zero.onnx", "empty"),
         "truncated": (folder / "cut.onnx", "cannot load"),
+        "a name that is no text": (folder / "name.onnx", "damaged"),
         "not onnx": (folder / "text.onnx", "cannot load"),
         "external data missing": (lost, "file of their own"),
         "two inputs": (write(folder / "two.onnx", extra_input=True), "2 inputs"),
@@ -190,7 +233,7 @@ def _bad(folder: Path) -> dict[str, tuple[Path, str]]:
 
 @pytest.mark.parametrize("name", [
     "absent", "zero bytes", "truncated", "not onnx", "external data missing", "two inputs", "wrong rank",
-    "not a classifier", "one channel", "any size", "whole numbers in", "odd metadata",
+    "a name that is no text", "not a classifier", "one channel", "any size", "whole numbers in", "odd metadata",
 ])  # fmt: skip
 def test_what_cannot_be_explained_is_refused_in_words(name, tmp_path, photo, capsys):
     cases = _bad(tmp_path)

@@ -318,3 +318,23 @@ def test_gradcam_finds_the_last_feature_map_of_a_network_without_features(images
     model = Plain().eval()
     torch.testing.assert_close(gradcam(model, images, targets), gradcam(model, images, targets, layer=model.layer))
     assert gradcam(model, images, targets).amax((1, 2)).max() > 0
+
+
+class SharedRelu(nn.Module):
+    """Ends in a ReLU that it has used before, and has no ``features``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second, self.act = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 6, 3), nn.ReLU()
+        self.head = nn.Linear(6, 4)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(self.act(self.second(self.act(self.first(images)))).mean((2, 3)))
+
+
+def test_gradcam_passes_over_a_module_that_is_used_twice(images, targets):
+    model = SharedRelu().eval()
+    chosen = gradcam(model, images, targets % 4)
+    assert chosen.max() > 0
+    torch.testing.assert_close(chosen, gradcam(model, images, targets % 4, layer="second"))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from test_export_onnx import hues, network
+from test_export_onnx import hues, network, write
 
 from edgexai.export.onnx_graph import export_onnx
 from edgexai.models.base import Network
@@ -36,7 +36,4 @@ def learnt(tmp_path_factory: pytest.TempPathFactory) -> tuple[Network, dict[str,
     net, folder = network("signnet"), tmp_path_factory.mktemp("learnt")
     settings = NaturalSettings(epochs=6, batch_size=20, lr=0.1, weight_decay=5e-4)
     fit_natural(net, hues(200, 1), hues(50, 2), settings=settings, seed=0, work=folder, progress=lambda _: None)
-    files = {saliency: folder / f"{saliency}.onnx" for saliency in ("cam", "gradient")}
-    for saliency, path in files.items():
-        export_onnx(net, path, opset=18, saliency=saliency, metadata={})
-    return net, files
+    return net, {saliency: write(net, folder, saliency) for saliency in ("cam", "gradient")}

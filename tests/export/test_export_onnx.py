@@ -24,7 +24,6 @@ from edgexai.models import ARCHITECTURES
 from edgexai.models.arch import Arch
 from edgexai.models.base import Network
 from edgexai.models.store import build, default_widths
-from edgexai.train.natural import NaturalSettings, fit_natural
 from edgexai.types import Images, Split
 
 CLASSES = 5
@@ -63,19 +62,15 @@ def write(net: Network, folder: Path, saliency: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Network:
-    net = network("signnet")
-    settings = NaturalSettings(epochs=6, batch_size=20, lr=0.1, weight_decay=5e-4)
-    work = tmp_path_factory.mktemp("work")
-    fit_natural(net, hues(200, 1), hues(50, 2), settings=settings, seed=0, work=work, progress=lambda _: None)
-    return net
+def trained(learnt: tuple[Network, dict[str, Path]]) -> Network:
+    return learnt[0]
 
 
 @pytest.fixture(scope="module")
-def files(trained: Network, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def files(learnt: tuple[Network, dict[str, Path]], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The trained network in all three flavours."""
     folder = tmp_path_factory.mktemp("files")
-    out = {"fp32": write(trained, folder, "cam")}
+    out = {"fp32": learnt[1]["cam"]}
     level = logging.getLogger().level
     for flavour in ("int8-tensorrt", "int8-x86"):
         out[flavour] = folder / f"{flavour}.onnx"
@@ -91,8 +86,10 @@ def images(n: int) -> Images:
 
 # fp32
 
+QUICK = ("lisa_cnn",)
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+
+@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in ARCHITECTURES])
 def test_fp32_is_the_twin(name: str, tmp_path: Path) -> None:
     net = network(name)
     weights = {k: v.clone() for k, v in net.state_dict().items()}
@@ -136,6 +133,7 @@ def test_cam_is_refused_where_it_would_be_wrong(name: str, tmp_path: Path) -> No
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("opset", [20])
 def test_opset_is_what_was_asked_for(opset: int, tmp_path: Path) -> None:
     path = tmp_path / "net.onnx"
@@ -224,6 +222,7 @@ def test_convolutions_run_in_int8_with_a_scale_per_channel(files: dict[str, Path
         assert constants[image.input[1]].ndim == 0
 
 
+@pytest.mark.slow
 def test_x86_runs_depthwise_convolutions_in_int8(tmp_path: Path) -> None:
     """They have one channel a group, but see all of them; only what sees fewer than eight stays in float."""
     widths = (16, 8, *(w for stage in (8,) * 16 for w in (24, stage)), 16)

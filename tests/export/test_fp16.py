@@ -34,8 +34,8 @@ def kinds_of(path: Path) -> tuple[Any, dict[str, int]]:
 @pytest.mark.parametrize(
     ("name", "saliency", "casts"),
     [
-        ("signnet", "cam", 2),
-        ("signnet", "gradient", 4),
+        pytest.param("signnet", "cam", 2, marks=pytest.mark.slow),
+        pytest.param("signnet", "gradient", 4, marks=pytest.mark.slow),
         ("lisa_cnn", "none", 2),
         pytest.param("mobilenet_v2", "gradient", 4, marks=pytest.mark.slow),
         pytest.param("resnet18", "gradient", 4, marks=pytest.mark.slow),

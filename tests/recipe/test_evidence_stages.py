@@ -86,6 +86,7 @@ def on_test(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return evidence(tmp_path_factory.mktemp("test"), {"gate.clean_acc": ">= 0.0"})
 
 
+@pytest.mark.slow
 def test_every_row_is_of_the_split_asked_for(on_val: dict[str, Path], on_test: dict[str, Path]) -> None:
     assert {row.split for row in rows_of(on_val)} == {"val", "none"}
     measured = [row for row in rows_of(on_test) if row.metric != "agreement"]  # the parity gate's is of validation
@@ -95,6 +96,7 @@ def test_every_row_is_of_the_split_asked_for(on_val: dict[str, Path], on_test: d
     assert {row.n for row in rows_of(on_test) if row.metric == "clean_acc"} == {SIZES["test"]}
 
 
+@pytest.mark.slow
 def test_the_test_images_decide_nothing_on_validation(on_val: dict[str, Path], tmp_path: Path) -> None:
     """With other test images all rows but timings stay."""
     other = evidence(tmp_path, {**ON_VAL, "gate.clean_acc": ">= 0.0"}, test_seed=9)
@@ -106,6 +108,7 @@ def test_the_test_images_decide_nothing_on_validation(on_val: dict[str, Path], t
         assert all(image.tobytes() in known for image in pictures["images"])
 
 
+@pytest.mark.slow
 def test_gates_are_decided_on_the_measured_split(on_val: dict[str, Path], on_test: dict[str, Path]) -> None:
     for folders, name in ((on_val, "val"), (on_test, "test")):
         (gate,) = json.loads((folders["compare"] / "gates.json").read_text())
@@ -115,6 +118,7 @@ def test_gates_are_decided_on_the_measured_split(on_val: dict[str, Path], on_tes
         assert gate["bound"] == clean.low
 
 
+@pytest.mark.slow
 def test_corruptions_and_stability_leave_rows_and_verdicts(on_val: dict[str, Path]) -> None:
     rows = rows_of(on_val)
     found = {(r.detail["corruption"], r.detail["severity"]): r for r in rows if r.metric == "corruption_acc"}
@@ -132,6 +136,7 @@ def test_corruptions_and_stability_leave_rows_and_verdicts(on_val: dict[str, Pat
         assert verdicts["twin|ris/vg"].shape == (4,)
 
 
+@pytest.mark.slow
 def test_prints_on_the_sign_are_measured_on_engine_and_differences(on_val: dict[str, Path]) -> None:
     rows = [row for row in rows_of(on_val) if row.detail.get("attack") in ("patch", "patch-random", "sticker")]
     of_engine = [row for row in rows if row.metric == "robust_acc" and row.artefact == "fp32"]
@@ -142,6 +147,7 @@ def test_prints_on_the_sign_are_measured_on_engine_and_differences(on_val: dict[
         assert "eps" not in row.detail
 
 
+@pytest.mark.slow
 def test_values_per_image_are_kept(on_test: dict[str, Path]) -> None:
     rows = rows_of(on_test)
     with np.load(on_test["measure[natural]"] / "verdicts.npz") as file:

@@ -61,6 +61,7 @@ def ran(inputs: dict[str, Path], root: Path, changes: dict[str, Any]) -> tuple[P
     return root / "export", [Row.from_json(line) for line in (root / "engine" / "rows.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_fp16_with_a_gradient_output(inputs: dict[str, Path], tmp_path: Path) -> None:
     folder, rows = ran(inputs, tmp_path, {"export.precision": "fp16", "export.saliency": "gradient"})
     assert sorted(p.name for p in folder.iterdir()) == ["fp16.onnx", "fp32.onnx"]
@@ -87,6 +88,7 @@ def test_auto_keeps_every_score_and_takes_the_best(inputs: dict[str, Path], tmp_
     assert parity.value == pytest.approx(candidates[summary["calibration"]]["agreement"])
 
 
+@pytest.mark.slow
 def test_a_named_calibration_and_no_other_trace(inputs: dict[str, Path], tmp_path: Path) -> None:
     folder, rows = ran(inputs, tmp_path, {"export.calibration": "mse"})
     assert json.loads((folder / "summary.json").read_text())["calibration"] == "mse"
@@ -100,6 +102,7 @@ def test_the_saliency_gate_stops_a_run_and_says_by_how_much(inputs: dict[str, Pa
     assert "top 20 % shared" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_cam_has_a_gate_where_one_is_asked_for(inputs: dict[str, Path], tmp_path: Path) -> None:
     _, rows = ran(inputs, tmp_path, {"export.precision": "fp32", "export.min_fidelity": 0.99})
     (row,) = [row for row in rows if row.metric == "saliency_fidelity"]

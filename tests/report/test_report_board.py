@@ -39,7 +39,7 @@ def test_rows_meet_only_where_everything_agrees() -> None:
 def test_the_page_cannot_be_broken_by_a_board() -> None:
     page = beside([HERE], [THERE, POWER], board_name="<b>|x\ny")
     assert "# &lt;b>\\|x y beside the workstation" in page
-    assert "- power_w: not measured here: no \\| sensor" in page
+    assert "- Power of the whole module: not measured here: no \\| sensor" in page
     assert "onnxruntime 1.31.1 CPU" in page
     assert "tensorrt 10.3.0 Orin" in page
     (line,) = [line for line in page.splitlines() if "50.0 %" in line]
@@ -48,10 +48,16 @@ def test_the_page_cannot_be_broken_by_a_board() -> None:
 
 def test_the_report_has_the_board(tmp_path: Path) -> None:
     (tmp_path / "measurements.jsonl").write_text(f"{HERE.to_json()}\n")
-    assert "On the board" not in write_report(tmp_path).read_text()
+    text = write_report(tmp_path).read_text()
+    assert "On the board" not in text
+    missing = text.partition('id="missing"')[2].partition("</section>")[0]
+    assert "Nothing here ran on a Jetson. Not measured here, and only on a board: " in missing
+    assert "Power of the whole module" in missing
+    assert "edgexai flash FILE --host" in missing
     (tmp_path / "boards").mkdir()
     (tmp_path / "boards" / "orin.jsonl").write_text(f"{THERE.to_json()}\n{POWER.to_json()}\n")
     text = write_report(tmp_path).read_text()
     assert "On the board orin" in text
+    assert "Nothing here ran on a Jetson" not in text
     assert "48.0 % (41.0 to 55.0 %), n 200" in text
-    assert "power_w: not measured here: no | sensor" in text
+    assert "Power of the whole module: not measured here: no | sensor" in text

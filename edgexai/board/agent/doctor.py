@@ -88,9 +88,9 @@ def _tensorrt() -> str:
     """Version of a TensorRT that can run here."""
     if find_spec("numpy") is None or find_spec("tensorrt") is None:
         return ""
-    from edgexai.board.agent.runtime import has_tensorrt
+    from edgexai.board.agent.runtime import missing_tensorrt
 
-    return "" if has_tensorrt() else _version("tensorrt") or "unknown version"
+    return "" if missing_tensorrt() else _version("tensorrt") or "unknown version"
 
 
 def _version(module: str, *others: str) -> str:

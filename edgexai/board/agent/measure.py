@@ -47,7 +47,7 @@ def measure(asked: argparse.Namespace, answer: dict[str, Any]) -> None:
     out = Replay()
     steps: dict[str, Callable[[], object]] = {
         "accuracy": lambda: replay_clean(who, {_split(probes): _as_split(probes)}, {}, out=out),
-        "drift": lambda: out.rows.extend(_drift(who, engine, asked.bundle)),
+        "drift": lambda: out.rows.extend(_drift(who, engine, asked.bundle, saliency=settings["saliency"])),
         "attacks": lambda: _attacks(who, probes, settings, out),
         "explanations": lambda: _explanations(who, engine, probes, settings, out),
         "latency": lambda: out.rows.extend(_latency(who, engine, probes)),
@@ -99,7 +99,7 @@ def _explanations(who: Subject, engine: Engine, probes: ProbeSet, settings: Mapp
     )
 
 
-def _drift(who: Subject, engine: Engine, bundle: Path) -> list[Row]:
+def _drift(who: Subject, engine: Engine, bundle: Path, *, saliency: str) -> list[Row]:
     """How far this engine is from the workstation's, on the golden images."""
     golden = read_golden(bundle)
     logits, maps = golden_answers(engine, golden)
@@ -115,7 +115,7 @@ def _drift(who: Subject, engine: Engine, bundle: Path) -> list[Row]:
     ]
     if maps is not None and golden.maps is not None:
         rank = map_rank_correlation(maps, golden.maps)
-        detail = {"explainer": "cam", "against": "golden vectors"}
+        detail = {"explainer": "vg" if saliency == "gradient" else "cam", "against": "golden vectors"}
         rows.append(mean_row(rank, **{**words, "detail": detail}, metric="map_rank_correlation", seed=0))
     for name, value in departure(golden.logits, logits).items():
         if name != "disagreements":  # they are the agreement's row

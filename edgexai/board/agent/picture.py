@@ -64,7 +64,7 @@ def _decoded(data: bytes, path: Path) -> NDArray[Any]:
     try:
         with Image.open(path) as opened:
             return np.asarray(opened.convert("RGB"))
-    except (UnidentifiedImageError, OSError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError) as error:
         raise UserError(f"{path}: not a picture: {error}") from error
 
 

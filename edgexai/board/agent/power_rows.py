@@ -51,15 +51,21 @@ def power_rows(who: Subject, images: Images, *, root: Path = Path("/"), seconds:
             rows.append(Row(**words, metric="power_w", value=watts, unit="W", n=len(samples), detail=detail))
             rows.append(Row(**words, metric="energy_mj", value=watts * one, unit="mJ", n=len(samples), detail=detail))
     mode, clocks = power_mode(root), clocks_mhz(root)
-    about: dict[str, str | int | float] = {"mode": mode} if mode else {}
-    if not about:
-        reason = "no nvpmodel here; on the board: nvpmodel -q"
+    if not mode:
+        reason = "nvpmodel tells no mode here; on the board: nvpmodel -q"
         rows.append(
-            Row(**words, metric="power_mode", value=None, unit="none", n=0, status="not measured here", reason=reason)
+            Row(
+                **words,
+                metric="power_mode",
+                value=None,
+                unit="unitless",
+                n=0,
+                status="not measured here",
+                reason=reason,
+            )
         )
     else:
-        number = float(mode) if mode.isdecimal() else 0.0
-        rows.append(Row(**words, metric="power_mode", value=number, unit="none", n=1, interval="exact", detail=about))
+        rows.append(Row(**words, metric="power_mode", value=float(mode), unit="unitless", n=1, interval="exact"))
     for name in ("cpu", "gpu"):
         shared: dict[str, Any] = {**words, "metric": "clock_mhz", "unit": "MHz", "detail": {"clock": name}}
         if name in clocks:

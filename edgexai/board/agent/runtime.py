@@ -40,8 +40,8 @@ class OnDevice(Protocol):
         """Has ``device_ms``, one value a call."""
 
 
-def has_tensorrt() -> str:
-    """Empty where TensorRT can run here, else what is missing."""
+def missing_tensorrt() -> str:
+    """What TensorRT lacks to run here; empty where it can."""
     if find_spec("tensorrt") is None:
         return "no Python module tensorrt"
     try:
@@ -58,7 +58,7 @@ def chosen_runtime(asked: str) -> str:
     Raises:
         MissingCapability: it is not here.
     """
-    missing = has_tensorrt()
+    missing = missing_tensorrt()
     if asked == "tensorrt" and missing:
         raise MissingCapability(f"TensorRT was asked for: {missing}", next_step="sudo apt-get install nvidia-jetpack")
     if asked == "tensorrt" or (asked == "auto" and not missing):
@@ -91,7 +91,8 @@ def open_engine(bundle: Path, state: Path, manifest: dict[str, Any], *, runtime:
         engine: Engine = RUNTIMES["onnxruntime"].load()(path, threads=threads)
         return engine
     stamp = read_stamp(state)
-    if stamp.get("onnx_sha256") != manifest["files"][manifest["engine"]]["sha256"]:
+    # A build for ONNX Runtime leaves a stamp too, but no engine.
+    if not stamp.get("file") or stamp.get("onnx_sha256") != manifest["files"][manifest["engine"]]["sha256"]:
         raise UserError(
             f"{state / ENGINE}: no engine built from this bundle",
             next_step=f"agent.pyz build --bundle {bundle} --state {state}",

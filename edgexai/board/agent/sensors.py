@@ -8,10 +8,12 @@ Jetson not executed yet.
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -81,19 +83,22 @@ def watts_during(rail: Rail, work: Callable[[], object], *, seconds: float) -> l
 
 
 def power_mode(root: Path = Path("/")) -> str:
-    """The nvpmodel mode, e.g. "2" or "MAXN"; empty where the board has none."""
+    """The number of the nvpmodel mode, e.g. "2"; empty where the board has none, or tells none."""
     try:
-        return (root / "var/lib/nvpmodel/status").read_text().strip().removeprefix("pmode:").lstrip("0") or "0"
+        said = (root / "var/lib/nvpmodel/status").read_text()
     except OSError:
-        pass
-    if root != Path("/") or shutil.which("nvpmodel") is None:
-        return ""
-    try:
-        said = subprocess.run(["nvpmodel", "-q"], capture_output=True, text=True, timeout=10, check=False).stdout
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    words = [line.partition(":")[2].strip() for line in said.splitlines() if "Power Mode" in line]
-    return words[0] if words else ""
+        said = ""
+    if not said and root == Path("/") and shutil.which("nvpmodel") is not None:
+        with suppress(OSError, subprocess.TimeoutExpired):
+            asked = ["nvpmodel", "-q"]
+            said = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=False).stdout
+    return mode_number(said)
+
+
+def mode_number(said: str) -> str:
+    """Of ``pmode:0002 fmode:quiet``, or of a line that is a number alone, as ``nvpmodel -q`` ends; "" of all else."""
+    found = re.search(r"pmode:(\d+)", said) or re.search(r"^(\d+)$", said, re.MULTILINE)
+    return str(int(found[1])) if found else ""
 
 
 def clocks_mhz(root: Path = Path("/")) -> dict[str, float]:
