@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from small_network import quadrants
 
 from edgexai.attack import ATTACKS
 from edgexai.attack.fgsm import fgsm
@@ -21,33 +22,7 @@ def images() -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def trained() -> tuple[torch.nn.Module, torch.Tensor, torch.Tensor]:
-    """A small CNN that has learned which quadrant is bright."""
-    generator = torch.Generator().manual_seed(1)
-    x = torch.rand((200, 3, 8, 8), generator=generator) * 0.3 + 0.35
-    y = torch.randint(0, 4, (200,), generator=generator)
-    for k in range(4):
-        x[y == k, :, 4 * (k // 2) : 4 * (k // 2) + 4, 4 * (k % 2) : 4 * (k % 2) + 4] += 0.06
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        net = torch.nn.Sequential(
-            torch.nn.Conv2d(3, 8, 3, padding=1),
-            torch.nn.Tanh(),
-            torch.nn.AvgPool2d(2),
-            torch.nn.Flatten(),
-            torch.nn.Linear(128, 32),
-            torch.nn.Tanh(),
-            torch.nn.Linear(32, 4),
-        )
-        optimiser = torch.optim.Adam(net.parameters(), lr=5e-3)
-        for _ in range(60):
-            optimiser.zero_grad()
-            torch.nn.functional.cross_entropy(net(x), y).backward()
-            optimiser.step()
-    net.eval()
-    for parameter in net.parameters():
-        parameter.grad = None
-    assert (net(x).argmax(1) == y).float().mean() > 0.95
-    return net, x, y
+    return quadrants()
 
 
 def attack(name: str, net: torch.nn.Module, x: torch.Tensor, y: torch.Tensor, eps: float = EPS) -> torch.Tensor:
