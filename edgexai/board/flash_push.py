@@ -20,6 +20,8 @@ from edgexai.board.ssh import Ssh, end, start
 from edgexai.errors import EdgexaiError, GateFailed, UserError
 
 Transfer = Literal["auto", "rsync", "cat"]
+QUIET_S = 60
+"""Seconds without a byte after which rsync gives up."""
 _CONNECTION = (-15, -9, -2, 10, 12, 30, 35, 255)
 """Exit codes of rsync that mean the connection, or rsync itself, was cut."""
 
@@ -76,7 +78,7 @@ def push(
 
 def rsync_command(ssh: Ssh, calls: Calls, bundle: Path) -> list[str]:
     """The command line that sends the bundle with rsync."""
-    words = ["rsync", "--partial", "--inplace", "--timeout=60", "--rsh", shlex.join(ssh.base())]
+    words = ["rsync", "--partial", "--inplace", f"--timeout={QUIET_S}", "--rsh", shlex.join(ssh.base())]
     # Relative to the home folder: not every rsync lets the board's shell expand a "~".
     return [*words, str(bundle.absolute()), f"{ssh.host}:{calls.part.removeprefix('~/')}"]
 

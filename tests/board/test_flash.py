@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 import sshd_loopback as loopback
 
+from edgexai.board import flash_push
 from edgexai.cli.main import main
 from edgexai.types import Row
 
@@ -293,6 +294,7 @@ def test_a_push_that_was_cut_goes_on_from_there(
 ) -> None:
     if transfer == "rsync" and shutil.which("rsync") is None:
         pytest.skip("no rsync here: apt-get install rsync")
+    monkeypatch.setattr(flash_push, "QUIET_S", 5)  # so long rsync waits on either side of the cut
     at = "cat >" if transfer == "cat" else "rsync --server"
     for name, value in loopback.cutting(serving, tmp_path / "bin", f"{at}", size="400000").items():
         monkeypatch.setenv(name, value)

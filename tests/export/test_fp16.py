@@ -39,7 +39,8 @@ def kinds_of(path: Path) -> tuple[Any, dict[str, int]]:
         ("lisa_cnn", "none", 2),
         pytest.param("mobilenet_v2", "gradient", 4, marks=pytest.mark.slow),
         pytest.param("resnet18", "gradient", 4, marks=pytest.mark.slow),
-        pytest.param("densenet_small", "gradient", 4, marks=pytest.mark.slow),
+        # two parts of its last concatenation are where the gradient enters the half graph
+        pytest.param("densenet_small", "gradient", 5, marks=pytest.mark.slow),
     ],
 )
 def test_layers_are_half_and_the_ends_are_not(
