@@ -9,6 +9,7 @@ FAMILIES: dict[str, Entry] = {
     "epoch": Entry("edgexai.bench.epoch:epoch_over_steps"),
     "data": Entry("edgexai.bench.data_path:data_path_over_torchvision"),
     "lime": Entry("edgexai.bench.lime_speed:lime_over_package"),
+    "stability": Entry("edgexai.bench.lime_stability:stability_of_lime"),
     "explain": Entry("edgexai.bench.explain_cost:explain_over_passes"),
     "saliency": Entry("edgexai.bench.saliency_cost:saliency_over_plain"),
     "pruned": Entry("edgexai.bench.pruned_latency:latency_over_macs"),

@@ -29,6 +29,11 @@ class BenchSettings:
         road_images: of ROAD beside Quantus.
         measure_images: of a whole scoring of maps.
         coverage_studies: simulated studies of every kind of interval.
+        gradient_images: of the gradient methods that take many points an image.
+        trained_per_class, trained_epochs: of the network whose LIME explanations are compared.
+        stability_images, stability_seeds: explained images, draws of masks for each.
+        stability_reference, stability_samples: masks of the reference, and the counts held against it; lime_samples,
+            one of them, is the goal that other designs must reach.
     """
 
     rounds: int = 9
@@ -56,6 +61,13 @@ class BenchSettings:
     road_images: int = 100
     measure_images: int = 32
     coverage_studies: int = 2000
+    gradient_images: int = 20
+    trained_per_class: int = 60
+    trained_epochs: int = 14
+    stability_images: int = 8
+    stability_seeds: int = 4
+    stability_reference: int = 20_000
+    stability_samples: tuple[int, ...] = (100, 150, 200, 250, 300, 400, 500, 600, 700, 800, 1000, 1500)
 
 
 FULL = BenchSettings()
@@ -69,6 +81,13 @@ QUICK = BenchSettings(
     batches=(32,),
     large_batch=32,
     coverage_studies=200,
+    gradient_images=10,
+    trained_per_class=30,
+    trained_epochs=6,
+    stability_images=3,
+    stability_seeds=2,
+    stability_reference=4000,
+    stability_samples=(100, 150, 200, 300, 500, 700, 1000),
     road_images=20,
     measure_images=16,
     startup_runs=7,

@@ -1,7 +1,7 @@
 """What several families need, made once: images, networks, their ONNX files and engines.
 
-Weights are freshly initialised and never trained: the time of a convolution does not depend on its values. Engines
-are exported as the recipes deploy them, with the CAM as second output.
+Weights are freshly initialised and never trained, but for ``trained``: the time of a convolution does not depend on its
+values. Engines are exported as the recipes deploy them, with the CAM as second output.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from edgexai.bench.settings import BenchSettings
+from edgexai.bench.trained import Trained, train_signnet
 from edgexai.config.recipe import DataTable
 from edgexai.data.dataset import Dataset
 from edgexai.data.load import load as load_dataset
@@ -55,6 +56,11 @@ class Workshop:
                 name="signs", size=SIZE, validation=0.1, per_class=self.settings.signs_per_class, rendered=0
             )
             return load_dataset(table, seed=SEED)
+
+    @cached_property
+    def trained(self) -> Trained:
+        """A signnet that has learnt the dataset's signs, for what depends on values: how steady explanations are."""
+        return train_signnet(self.dataset, self.settings, folder=self.folder, seed=SEED)
 
     def net(self, name: str) -> Network:
         """A fresh network with random weights, in eval mode, the same every time."""

@@ -67,6 +67,8 @@ def needs(recipe: Recipe, *, device: Device) -> dict[str, str]:
         wanted["onnx"] = "[export]"
     if recipe.engine:
         wanted[recipe.engine.runtime] = "[engine]"
+    if recipe.measure and recipe.measure.unknown:
+        wanted[f"data:{recipe.measure.unknown}"] = "[measure]"
     if recipe.measure or recipe.refine:
         wanted["captum"] = "[measure]" if recipe.measure else "[refine]"
     if device is Device.CUDA:

@@ -93,9 +93,14 @@ def explain(
     ] = None,
     data_root: DataRootOption = None,
     check: Annotated[bool, typer.Option("--sanity", help="Also hold each method against a network of noise.")] = False,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", help="Also hold each method against this run, trained with train.shuffle_labels."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Explain a classifier's decision on pictures: overlays, a contact sheet, maps and figures."""
+    from edgexai.cli.explain_against import open_against
     from edgexai.cli.explain_model import open_model
     from edgexai.cli.explain_pictures import pictures_of_data, pictures_of_files
     from edgexai.cli.explain_work import run_explain
@@ -116,6 +121,7 @@ def explain(
     opened = open_model(
         model, prepare, labels=labels, on=None if on is None else on.value, classes=n_classes, weights=weights
     )
+    other = None if against is None else open_against(against, opened)
     if data is not None:
         pictures = pictures_of_data(data, opened, n=n, seed=seed, shown=_SHOWN, data_root=data_root)
     else:
@@ -129,7 +135,15 @@ def explain(
         min_segments=min_segments,
     )
     lines = run_explain(
-        opened, pictures, methods=names, settings=settings, target=target, seed=seed, out=out, check=check
+        opened,
+        pictures,
+        methods=names,
+        settings=settings,
+        target=target,
+        seed=seed,
+        out=out,
+        check=check,
+        against=other,
     )
     if as_json:
         print((out / "explanations.json").read_text(encoding="utf-8"), end="")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgexai.cli.explain_against import Against
 from edgexai.cli.explain_model import OpenedModel
 from edgexai.cli.explain_pictures import Pictures
 from edgexai.errors import UserError
@@ -18,6 +19,10 @@ from edgexai.explain.apply import ExplainSettings, Explanation
 from edgexai.explain.conventions import CONVENTIONS
 from edgexai.measure.located import located
 from edgexai.types import Labels, Logits, Maps
+
+Verdicts: TypeAlias = dict[str, dict[str, dict[str, Any]]]
+"""Check ("sanity": against shuffled weights, "label_sanity": against a network of shuffled labels) -> method ->
+verdict."""
 
 _NAMED = 40
 """Pictures that get a line of their own on the screen; the JSON names all."""
@@ -32,7 +37,8 @@ def document(
     found: dict[str, Explanation],
     settings: ExplainSettings,
     seed: int,
-    verdicts: dict[str, dict[str, Any]],
+    verdicts: Verdicts,
+    against: Against | None = None,
 ) -> dict[str, Any]:
     share, n = shares(logits), len(stems)
     looked_at = [
@@ -67,7 +73,8 @@ def document(
             "backwards_per_image": explanation.backwards / n,
             "ms_per_image": 1000 * explanation.seconds / n,
             "settings": explanation.detail,
-            "sanity": verdicts.get(name),
+            "sanity": verdicts["sanity"].get(name),
+            "label_sanity": verdicts["label_sanity"].get(name),
             "located": _located(explanation, pictures, seed),
         }
         if explanation.lime is not None:
@@ -79,6 +86,9 @@ def document(
         "input": opened.prepared,
         "seed": seed,
         "preset": settings.preset,
+        "against": None
+        if against is None
+        else {"run": against.run, "shuffled_train_acc": against.learnt, "chance": against.chance},
         "images": looked_at,
         "methods": methods,
     }
@@ -126,15 +136,31 @@ def lines(document: dict[str, Any], out: Path) -> list[str]:
         if m["error"] is not None:
             known = [v for v in m["error"]["values"] if v is not None]
             told = f"{m['error']['what']} {np.median(known):.3g}" if known else ""
-        if m["sanity"] is not None:
-            told += f"  sanity {'passed' if m['sanity']['passed'] else 'FAILED'}"
-            told += f" ({m['sanity']['median_correlation']:.2f})"
+        for check, words in (("sanity", "sanity"), ("label_sanity", "labels")):
+            told += _verdict(words, m[check])
         lines.append(
             f"{name:<12}{m['forwards_per_image']:>9.0f}{m['backwards_per_image']:>10.0f}{m['ms_per_image']:>10.1f}"
             f"{_scored(m['located'], marked=marked)}  {m['subject']}{'; ' + told.strip() if told.strip() else ''}"
         )
+    if (other := document["against"]) is not None:
+        lines.append(
+            f"labels: against {other['run']}, which learnt {other['shuffled_train_acc']:.0%} of its shuffled labels by "
+            f"heart (chance {other['chance']:.0%})"
+        )
     lines.append(f"{out / 'sheet.png'}")
     return lines
+
+
+def _verdict(words: str, verdict: dict[str, Any] | None) -> str:
+    """A constant map is never passed over: it is neither agreement nor difference."""
+    if verdict is None:
+        return ""
+    median = verdict["median_correlation"]
+    value = "" if median is None else f" ({median:.2f})"
+    status = {"passed": "passed", "failed": "FAILED"}.get(verdict["status"], "UNDECIDED")
+    constant = verdict["constant_maps"]
+    left_out = f", {constant} of {verdict['images']} maps constant" if constant else ""
+    return f"  {words} {status}{value}{left_out}"
 
 
 def _scored(found: dict[str, Any] | None, *, marked: bool) -> str:

@@ -7,13 +7,14 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgexai.cli.explain_document import class_name, document, lines, shares, shown_maps
+from edgexai.cli.explain_against import Against
+from edgexai.cli.explain_document import Verdicts, class_name, document, lines, shares, shown_maps
 from edgexai.cli.explain_model import OpenedModel
 from edgexai.cli.explain_pictures import Pictures
 from edgexai.errors import MissingCapability, UserError
@@ -26,6 +27,9 @@ from edgexai.report.contact_sheet import contact_sheet, enlarged
 from edgexai.report.lime_stages import perturbations, superpixels, surrogate
 from edgexai.report.pictures import overlay
 from edgexai.types import Images, Labels, Logits
+
+if TYPE_CHECKING:
+    from torch import nn
 
 _BLACK_BOX = ("lime", "kernelshap", "rise", "occlusion")
 _GRADIENT = ("vg", "ixg", "ig", "smoothgrad", "vargrad", "gradshap", "gradcam", "cam")
@@ -41,6 +45,7 @@ def run_explain(
     seed: int,
     out: Path,
     check: bool,
+    against: Against | None = None,
 ) -> list[str]:
     """Explains every picture with every method and fills ``out``.
 
@@ -53,6 +58,7 @@ def run_explain(
         seed: of whatever is drawn.
         out: folder; made.
         check: run the sanity check too.
+        against: a network trained on shuffled labels, to hold every method against.
 
     Returns:
         Lines for people.
@@ -63,19 +69,23 @@ def run_explain(
     if target is not None and target >= opened.n_classes:
         raise UserError(f"--target {target}: the network has classes 0 to {opened.n_classes - 1}")
     names = list(methods) if methods else _default_methods(opened)
+    if against is not None and len(pictures.images) < 2:
+        raise UserError("--against: one picture says nothing", next_step="give two or more, better ten")
     _refuse_impossible(names, opened, len(pictures.images), check=check)
     images = pictures.images
     logits = np.concatenate([opened.predict(images[i : i + 32]) for i in range(0, len(images), 32)])
     targets: Labels = logits.argmax(1).astype(np.int64) if target is None else np.full(len(images), target, np.int64)
     found: dict[str, Explanation] = {}
-    verdicts: dict[str, dict[str, Any]] = {}
+    verdicts: Verdicts = {"sanity": {}, "label_sanity": {}}
     for done, name in enumerate(names):
         _say(f"explain {done + 1}/{len(names)}: {name}")
         found[name] = explain(
             name, images, targets, predict=opened.predict, model=opened.twin, seed=seed, settings=settings
         )
         if check:
-            verdicts[name] = _sanity(name, images, targets, opened, seed, settings)
+            verdicts["sanity"][name] = _sanity(name, images, targets, opened, seed, settings)
+        if against is not None:
+            verdicts["label_sanity"][name] = _sanity(name, images, targets, opened, seed, settings, (against.net,))
     stems = _stems(pictures.names)
     pixels = np.rint(images * 255).astype(np.uint8).transpose(0, 2, 3, 1)
     out.mkdir(parents=True, exist_ok=True)
@@ -85,7 +95,7 @@ def run_explain(
     arrays: dict[str, Any] = {"images": pixels, "targets": targets, "logits": logits}
     arrays |= {name: explanation.maps for name, explanation in found.items()}
     np.savez_compressed(out / "maps.npz", **arrays)
-    told = document(opened, pictures, stems, logits, targets, found, settings, seed, verdicts)
+    told = document(opened, pictures, stems, logits, targets, found, settings, seed, verdicts, against)
     text = json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     (out / "explanations.json").write_text(text, encoding="utf-8")
     return lines(told, out)
@@ -119,14 +129,27 @@ def _no_twin_to_shuffle() -> MissingCapability:
 
 
 def _sanity(
-    name: str, images: Images, targets: Labels, opened: OpenedModel, seed: int, settings: ExplainSettings
+    name: str,
+    images: Images,
+    targets: Labels,
+    opened: OpenedModel,
+    seed: int,
+    settings: ExplainSettings,
+    against: Sequence[nn.Module] = (),
 ) -> dict[str, Any]:
     from edgexai.explain.sanity import sanity_check
 
     if opened.twin is None:
         raise _no_twin_to_shuffle()
-    verdict = sanity_check(name, images, targets, model=opened.twin, seed=seed, settings=settings)
-    return {"passed": verdict.passed, "median_correlation": verdict.median, "threshold": verdict.threshold}
+    verdict = sanity_check(name, images, targets, model=opened.twin, seed=seed, settings=settings, against=against)
+    return {
+        "status": verdict.status,
+        "passed": verdict.passed,
+        "median_correlation": verdict.median if np.isfinite(verdict.median) else None,
+        "threshold": verdict.threshold,
+        "constant_maps": verdict.constant,
+        "images": len(images),
+    }
 
 
 def _stems(names: Sequence[str]) -> list[str]:
@@ -152,7 +175,7 @@ def _write_pictures(
     targets: Labels,
     settings: ExplainSettings,
     seed: int,
-    verdicts: dict[str, dict[str, Any]],
+    verdicts: Verdicts,
 ) -> None:
     preset = preset_named(settings.preset)
     share = shares(logits)
@@ -180,7 +203,11 @@ def _write_pictures(
             surrogate(pixels[i], segments, lime.lime.coefficients[i], shown=preset.shown),
         )
     pixels, first = pixels[: len(stems)], len(stems)
-    notes = {name: "fails sanity" for name, verdict in verdicts.items() if not verdict["passed"]}
+    notes: dict[str, str] = {}
+    for check, words in (("label_sanity", "label sanity"), ("sanity", "sanity")):
+        for name, verdict in verdicts[check].items():
+            if not verdict["passed"]:
+                notes[name] = f"{'fails ' if verdict['status'] == 'failed' else 'undecided: '}{words}"
     sheet = contact_sheet(pixels, captions, {name: shown_maps(e)[:first] for name, e in found.items()}, notes=notes)
     _save(out / "sheet.png", sheet)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from edgexai.config.cards import read_card
 from edgexai.config.column import parse_column
 from edgexai.config.recipe import Recipe
+from edgexai.config.unknown_classes import unknown_classes
 
 RENDERED = ("signs", "signs_shortcut")
 _POOLED_HEAD = ("signnet", "resnet18", "resnet20", "mobilenet_v2", "densenet_small")
@@ -55,6 +56,12 @@ def incoherences(recipe: Recipe) -> list[str]:
         faults.append(
             'train.epochs = 0: keeps model.weights, with method = "natural"; without weights nothing is learnt'
         )
+    if recipe.train.shuffle_labels and (recipe.refine or recipe.prune):
+        later = " and ".join(f"[{name}]" for name in ("refine", "prune") if getattr(recipe, name) is not None)
+        faults.append(
+            f"train.shuffle_labels: {later} would train on the true labels again; leave it out, the network is only a "
+            "control for edgexai explain --against"
+        )
     pooled = model.name in _POOLED_HEAD or model.feature_map == "linear_head"
     why = (
         f'"{model.factory}" is not said to have a linear head (model.feature_map = "linear_head")'
@@ -70,13 +77,41 @@ def incoherences(recipe: Recipe) -> list[str]:
             f'measure.explainers has "gradcam": "{model.factory}" is not said to have a feature map '
             '(model.feature_map = "features"); take it off the list'
         )
-    faults += _gates(recipe)
+    faults += _gates(recipe) + _unknown(recipe) + _qat(recipe)
     return faults + _pruning(recipe, places=card.boxes or card.masks, cam="" if pooled else why)
+
+
+def _qat(recipe: Recipe) -> list[str]:
+    """Quantisation-aware training changes the deployed network alone, so nothing may be read as if it did not."""
+    faults: list[str] = []
+    if recipe.export is None or not recipe.export.qat_epochs:
+        return faults
+    if recipe.prune is None and recipe.refine is not None and recipe.refine.control != "none":
+        faults.append(
+            "export.qat_epochs: would train the refined network further and not its control, which is there for an "
+            'equal budget; write refine.control = "none", or measure without qat_epochs'
+        )
+    if recipe.measure is not None and recipe.measure.ledger_n:
+        faults.append("export.qat_epochs: the drift ledger has no step for it yet; write measure.ledger_n = 0")
+    return faults
 
 
 def _hidden(recipe: Recipe) -> bool:
     """A network of the user's own that shows its logits alone."""
     return recipe.model.name == "own" and recipe.model.feature_map == "none"
+
+
+def _unknown(recipe: Recipe) -> list[str]:
+    """Whether the card of unknown classes has any."""
+    name = None if recipe.measure is None else recipe.measure.unknown
+    if name is None:
+        return []
+    card = read_card(name)
+    if card.kind == "corrupted":
+        return [f'measure.unknown = "{name}": a corrupted set; name the one it was made of, "{card.of}", or another']
+    if not unknown_classes(read_card(recipe.data.name).classes, card.classes):
+        return [f'measure.unknown = "{name}": "{recipe.data.name}" has all its classes; name a card with others']
+    return []
 
 
 def _gates(recipe: Recipe) -> list[str]:

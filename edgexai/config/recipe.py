@@ -70,6 +70,9 @@ class TrainTable(Table):
     precision: Literal["fp32", "amp"] = Field(
         "fp32", description="'amp': bfloat16 where that is safe, only on CUDA; of refinement and of fine-tuning too"
     )
+    shuffle_labels: bool = Field(
+        default=False, description="permute the training labels: no classifier, a control for explain --against"
+    )
     attack: Literal["fgsm", "pgd", "trades"] = Field("fgsm", description="inside the step, from a random start")
     attack_steps: Annotated[int, Field(ge=2)] = Field(10, description="of 'pgd' and 'trades'; 'fgsm' takes one")
     attack_step: Radius | None = Field(None, description="of one step; if absent 2.5 eps / steps, at most 1.25 eps")
@@ -163,6 +166,9 @@ class ExportTable(Table):
     calibration: Literal["max", "percentile", "entropy", "mse", "auto"] = Field(
         "max", description="of int8's ranges; 'auto': tries all, keeps what decides most as the twin on validation"
     )
+    qat_epochs: Annotated[int, Field(ge=0)] = Field(
+        0, description="of fine-tuning the deployed network through int8's rounding; it is then the twin of every file"
+    )
     min_agreement: Fraction01 = Field(0.98, description="parity gate: share of validation decisions kept")
     min_fidelity: Fraction01 | None = Field(
         None,
@@ -174,6 +180,8 @@ class ExportTable(Table):
     def _of_use(self) -> ExportTable:
         if self.calibration != "max" and self.precision != "int8":
             raise ValueError(f'calibration = "{self.calibration}": only precision = "int8" is calibrated; take it out')
+        if self.qat_epochs and self.precision != "int8":
+            raise ValueError(f'qat_epochs = {self.qat_epochs}: only precision = "int8" rounds so; take it out')
         if self.min_fidelity is not None and self.saliency == "none":
             raise ValueError('min_fidelity: saliency = "none" gives no map to compare; take it out')
         return self
@@ -232,6 +240,8 @@ class MeasureTable(Table):
         Literal["sparsity", "faithfulness", "localisation", "calibration", "stability", "randomisation"], ...
     ] = Field((), strict=False, description="further metrics by family, beside those that are always measured")
     metrics_n: Positive = Field(100, description="images for families of metrics, of those explained")
+    unknown: CardName | None = Field(None, description="card of classes the network does not know: are they rejected?")
+    unknown_n: Positive = Field(300, description="its test images, stratified; only with unknown")
     stability_n: Annotated[int, Field(ge=0)] = Field(
         0, description="images whose gradient maps are made again on noisy copies, at most explain_n; 0 = not measured"
     )

@@ -4,7 +4,9 @@ Source: Adebayo et al., NeurIPS 2018 (arXiv 1810.03292), model parameter randomi
 weights of every layer are shuffled among themselves (their distribution stays) and batch norm's statistics are taken
 anew, so that the random network still answers; ``against`` may be another network instead, e.g. one trained on shuffled
 labels (their data randomisation). Measure: the larger of Spearman's correlation of the maps and of their absolute
-values, because edges survive in either. A method whose median over images reaches the threshold fails.
+values, because edges survive in either. A method whose median over images reaches the threshold fails. A constant map
+has no ranks: such a pair is no agreement and no difference, it is left out and counted, and a method is undecided where
+fewer than half of its images can be compared.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -32,17 +35,24 @@ class SanityVerdict:
 
     Attributes:
         method: which.
-        correlation: float64 (N,), mean over draws; 0 where one of the maps is constant.
-        median: over the images.
+        correlation: float64 (N,), mean over draws; NaN where one of the maps is constant in all of them.
+        median: over the images that can be compared; NaN where none can.
         threshold: the median must stay below it.
-        passed: whether it does.
+        constant: images that cannot be compared, because one of the two maps is constant.
+        status: "passed" (the median stays below), "failed", or "undecided": over half of the images are constant.
     """
 
     method: str
     correlation: NDArray[np.float64]
     median: float
     threshold: float
-    passed: bool
+    constant: int
+    status: Literal["passed", "failed", "undecided"]
+
+    @property
+    def passed(self) -> bool:
+        """Whether the method was seen to notice the other network; not so where nothing could be seen."""
+        return self.status == "passed"
 
 
 def sanity_check(
@@ -93,9 +103,16 @@ def sanity_check(
             )
             for o in others
         ]
-    ).mean(axis=0)
-    median = float(np.median(found))
-    return SanityVerdict(method, found, median, threshold, median < threshold)
+    )
+    compared = ~np.isnan(found)
+    times = compared.sum(axis=0)
+    correlation = np.where(times > 0, np.where(compared, found, 0.0).sum(axis=0) / np.maximum(times, 1), np.nan)
+    constant = int((times == 0).sum())
+    median = float(np.median(correlation[times > 0])) if constant < len(images) else float("nan")
+    status: Literal["passed", "failed", "undecided"] = "passed" if median < threshold else "failed"
+    if 2 * constant > len(images):
+        status = "undecided"
+    return SanityVerdict(method, correlation, median, threshold, constant, status)
 
 
 def randomised(model: nn.Module, images: Images, *, seed: int, layers: frozenset[str] | None = None) -> nn.Module:
@@ -139,7 +156,7 @@ def map_correlation(maps: Maps, others: Maps) -> NDArray[np.float64]:
         maps, others: (N,H,W).
 
     Returns:
-        float64 (N,), in [-1,1]; 0 where one of the two is constant.
+        float64 (N,), in [-1,1]; NaN where one of the two is constant: it has no ranks to agree or differ.
 
     Raises:
         ShapeError: shapes differ.
@@ -147,9 +164,9 @@ def map_correlation(maps: Maps, others: Maps) -> NDArray[np.float64]:
     if maps.shape != others.shape or maps.ndim != 3:
         raise ShapeError(f"maps {maps.shape} and {others.shape}; wanted two of one shape (N,H,W)")
     pairs = [(maps, others), (np.abs(maps), np.abs(others))]
-    found: NDArray[np.float64] = np.max(
-        [[_spearman(a, b) for a, b in zip(x, y, strict=True)] for x, y in pairs], axis=0
-    )
+    # fmax: of maps that are only constant in absolute value (+c and -c) the signed ones still tell.
+    signed, size = ([_spearman(a, b) for a, b in zip(x, y, strict=True)] for x, y in pairs)
+    found: NDArray[np.float64] = np.fmax(signed, size)
     return found
 
 
@@ -157,7 +174,7 @@ def _spearman(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
     x, y = rankdata(a.ravel()), rankdata(b.ravel())
     x, y = x - x.mean(), y - y.mean()
     length = float(np.sqrt((x @ x) * (y @ y)))
-    return float(x @ y) / length if length > 0 else 0.0
+    return float(x @ y) / length if length > 0 else float("nan")
 
 
 def _predict(model: nn.Module) -> Predict:

@@ -59,7 +59,8 @@ def decide(
             side = "lower" if sign == ">=" else "upper"
             what = f"the {side} bound ({row.interval})" if row.interval not in ("none", "exact") else "the value"
             order = "below" if sign == ">=" else "above"
-            reason = f"{what} {bound:.6g} is {order} {limit:g}; value {row.value:.6g}, n = {row.n}"
+            apart = "" if bound is None else f" by {abs(bound - limit):.3g}"
+            reason = f"{what} {bound:.6g} is {order} {limit:g}{apart}; value {row.value:.6g}, n = {row.n}"
         told = {} if row is None else {"n": row.n, "interval": row.interval, "row": _words(row)}
         verdict = {"name": name, "condition": condition, "value": None if row is None else row.value, "bound": bound}
         verdicts.append({**verdict, "passed": passed, "reason": reason, **told})

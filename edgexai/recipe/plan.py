@@ -8,12 +8,12 @@ are left out where they decide nothing, so that changing them recomputes nothing
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from edgexai.config.own_network import network_digests
-from edgexai.config.recipe import Recipe
+from edgexai.config.recipe import DataTable, Recipe
 from edgexai.recipe import STAGES
 from edgexai.registry import Entry
 
@@ -55,13 +55,28 @@ def final_arm(recipe: Recipe) -> str:
     return "natural" if recipe.refine is None else "refined"
 
 
-def plan(recipe: Recipe, *, data_digest: str, machine: str, stages: Mapping[str, Entry] = STAGES) -> list[Node]:
+def data_read(recipe: Recipe) -> list[DataTable]:
+    """What the run reads images of: [data], then the card of ``measure.unknown`` where there is one."""
+    named = None if recipe.measure is None else recipe.measure.unknown
+    other = [] if named is None else [{"name": named, "size": recipe.data.size}]
+    return [recipe.data, *map(DataTable.model_validate, other)]
+
+
+def plan(
+    recipe: Recipe,
+    *,
+    data_digest: str,
+    machine: str,
+    unknown_digests: Sequence[str] = (),
+    stages: Mapping[str, Entry] = STAGES,
+) -> list[Node]:
     """Nodes in the order in which they run: stage by stage, arm by arm.
 
     Args:
         recipe: validated.
         data_digest: of the data's source files, or of the renderer.
         machine: names this machine; part of the key of what is timed.
+        unknown_digests: of the files of ``measure.unknown``, where it names a card.
         stages: registry whose versions count.
     """
     nodes: list[Node] = []
@@ -74,6 +89,10 @@ def plan(recipe: Recipe, *, data_digest: str, machine: str, stages: Mapping[str,
         return node.name
 
     add("data", "", _dump(recipe.data), {}, extra=data_digest)
+    shown: dict[str, str] = {}  # to every arm's deployed engine, besides its own data
+    if recipe.engine is not None and recipe.measure is not None and recipe.measure.unknown is not None:
+        table = {"name": recipe.measure.unknown, "size": recipe.data.size, "n": recipe.measure.unknown_n}
+        shown["unknown"] = add("unknown", "", table, {"data": "data"}, extra=" ".join(unknown_digests))
     networks = {"natural": add("train", "natural", _train_table(recipe), {"data": "data"})}
     if recipe.refine is not None:
         inputs = {"data": "data", "network": networks["natural"]}
@@ -90,9 +109,16 @@ def plan(recipe: Recipe, *, data_digest: str, machine: str, stages: Mapping[str,
         timed = machine if recipe.prune.latency_ms is not None else ""
         networks["pruned"] = add("prune", "pruned", _prune_table(recipe), inputs, extra=timed)
 
+    cut = networks.get("pruned")
+    if recipe.export is not None and recipe.export.qat_epochs:
+        # The arm keeps its name; from here on its network, hence the twin of its files and probes, is this one.
+        final = final_arm(recipe)
+        networks[final] = add("qat", final, _qat_table(recipe), {"data": "data", "network": networks[final]})
+
     def per_arm(stage: str, tables: Mapping[str, dict[str, Any]], roles: tuple[str, ...], *, extra: str = "") -> None:
+        common = {"data": "data", **(shown if stage == "measure" else {})}
         for arm, network in networks.items():
-            filled = {"data": "data", "network": network, **{role: f"{role}[{arm}]" for role in roles}}
+            filled = {**common, "network": network, **{role: f"{role}[{arm}]" for role in roles}}
             add(stage, arm, tables[arm], filled, name=f"{stage}[{arm}]", extra=extra)
 
     # What TensorRT builds, and hence what it answers, follows from the machine; ONNX Runtime's answers do not.
@@ -123,10 +149,10 @@ def plan(recipe: Recipe, *, data_digest: str, machine: str, stages: Mapping[str,
             filled |= {f"network[{arm}]": networks[arm] for arm in followed}
             filled |= {f"probe[{arm}]": f"probe[{arm}]" for arm in followed}
             add("ledger", "", _ledger_table(recipe), filled, extra=built_on)
-        read = [node.name for node in nodes if node.stage in ("engine", "measure", "latency", "ledger")]
+        read = [node.name for node in nodes if node.stage in ("qat", "engine", "measure", "latency", "ledger")]
         gate = {} if recipe.gate is None else _dump(recipe.gate)
         decided = {**gate, **split, "final_arm": final_arm(recipe)}
-        pruned = {"pruned": networks["pruned"]} if "pruned" in networks else {}
+        pruned = {} if cut is None else {"pruned": cut}
         add("compare", "", decided, {"data": "data", **pruned, **{name: name for name in read}})
     return nodes
 
@@ -146,7 +172,7 @@ def _measure_table(recipe: Recipe) -> dict[str, Any]:
     off += [] if table["stability_n"] else ["stability_n"]
     off += [] if table["metrics"] else ["metrics", "metrics_n"]
     off += [] if table["split"] != "test" else ["split"]
-    off += ["ledger_n"]  # a stage of its own looks at it
+    off += ["ledger_n", "unknown", "unknown_n"]  # stages of their own look at them
     return {k: v for k, v in table.items() if k not in off}
 
 
@@ -161,6 +187,7 @@ def _ledger_table(recipe: Recipe) -> dict[str, Any]:
 
 def _train_table(recipe: Recipe) -> dict[str, Any]:
     unused = recipe.train.undecided() | ({"precision"} if recipe.train.precision == "fp32" else set())
+    unused |= set() if recipe.train.shuffle_labels else {"shuffle_labels"}
     kept = {key: value for key, value in _dump(recipe.train).items() if key not in unused}
     return {**kept, "model": _model_table(recipe)}
 
@@ -210,9 +237,19 @@ def _prune_table(recipe: Recipe) -> dict[str, Any]:
     return table
 
 
+def _qat_table(recipe: Recipe) -> dict[str, Any]:
+    """Batches as the training drew them, at 1 % of its learning rate; calibration as the export will have it."""
+    if recipe.export is None:
+        return {}
+    export, train = recipe.export, recipe.train
+    table = {name: getattr(export, name) for name in ("qat_epochs", "opset", "calibration_images", "calibration")}
+    table |= {name: getattr(train, name) for name in ("batch_size", "augment", "augment_strength")}
+    return {**table, "lr": train.lr / 100}
+
+
 def _export_table(recipe: Recipe, arm: str) -> dict[str, Any]:
     table = _dump(recipe.export)
-    del table["min_agreement"], table["min_fidelity"]
+    del table["min_agreement"], table["min_fidelity"], table["qat_epochs"]
     calibration = {"calibration_images": table.pop("calibration_images"), "calibration": table.pop("calibration")}
     if table["precision"] == "int8" and arm == final_arm(recipe):
         if calibration["calibration"] == "max":

@@ -27,7 +27,7 @@ from edgexai.recipe.faults import explained
 from edgexai.recipe.job import Job
 from edgexai.recipe.keys import plan_keys
 from edgexai.recipe.lock import Outcome, run_digest
-from edgexai.recipe.plan import Node, plan
+from edgexai.recipe.plan import Node, data_read, plan
 from edgexai.recipe.run_folder import PAGE, gather, run_folder
 from edgexai.recipe.scalars import Scalars
 from edgexai.recipe.store import Store
@@ -219,8 +219,9 @@ def planned(
 
         here += f", {tensorrt_here()}"  # asked before hours of training, not after
     with tempfile.TemporaryDirectory() as aside:
-        data_digest = source_digest.load()(loaded.recipe.data, data_root=data_root, home=home if write else Path(aside))
-    nodes = plan(loaded.recipe, data_digest=data_digest, machine=here, stages=stages)
+        memo, digest = home if write else Path(aside), source_digest.load()
+        digests = [digest(table, data_root=data_root, home=memo) for table in data_read(loaded.recipe)]
+    nodes = plan(loaded.recipe, data_digest=digests[0], machine=here, unknown_digests=digests[1:], stages=stages)
     return nodes, plan_keys(nodes)
 
 

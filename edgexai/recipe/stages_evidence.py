@@ -35,6 +35,7 @@ from edgexai.probe.probe_set import ProbeSet, read_probes, write_probes
 from edgexai.recipe.job import Job
 from edgexai.recipe.pictures import write_pictures
 from edgexai.recipe.stages_export import calibration_rows, fidelity_rows, saliency_of
+from edgexai.recipe.stages_unknown import unknown_evidence
 from edgexai.types import Row, Split
 
 _NOT_TEST = ("train", "val")
@@ -167,6 +168,8 @@ def measure(job: Job) -> None:
                 decided = replay.verdicts[f"decided/{name}"].astype(np.int64)
                 replay.rows += class_rows(who, decided, split.labels, split=name)
             replay.rows += curve_rows(who, replay.verdicts, split=str(probes.settings["split"]), seed=seed)
+            first = next(iter(splits))
+            replay.rows += unknown_evidence(job, who, found, replay.verdicts[f"confidence/{first}"], split=first)
         job.progress({"what": artefact, "done": done + 1, "total": len(engines)})
     if table.get("corruptions"):
         whole_engines = [pair for artefact, pair in found_of.items() if artefact != "int8-x86"]

@@ -42,6 +42,8 @@ from edgexai.train.lime_refined import refine as refine_network
 from edgexai.train.natural import NaturalSettings
 from edgexai.train.parallel import ALONE
 from edgexai.train.perturb import Adversary
+from edgexai.train.shuffled import shuffled_labels
+from edgexai.train.validate import twin_accuracy
 from edgexai.types import Split
 
 _EXAMPLES = 12
@@ -69,9 +71,11 @@ def train(job: Job) -> None:
         check_exportable(net)
     net.to(_device(job))
     fit = TRAIN_METHODS[job.table["method"]].load()
+    shuffled = bool(job.table.get("shuffle_labels"))
+    seen = shuffled_labels(found.splits["train"], seed=job.seed) if shuffled else found.splits["train"]
     scores = fit(
         net,
-        found.splits["train"],
+        seen,
         found.splits["val"],
         settings=_train_settings(job.table, job.table["epochs"]),
         seed=job.seed,
@@ -80,7 +84,10 @@ def train(job: Job) -> None:
         team=job.team or ALONE,
     )
     store.save(net, job.out)
-    _write(job.out / "summary.json", {**scores, "macs": macs(net), "parameters": parameters(net)})
+    summary = {**scores, "macs": macs(net), "parameters": parameters(net)}
+    if shuffled:  # how much of it was learnt by heart: a network that learnt nothing is no control
+        summary["shuffled_train_acc"] = twin_accuracy(net, seen)
+    _write(job.out / "summary.json", summary)
 
 
 def refine(job: Job) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
@@ -12,6 +12,7 @@ from edgexai.report.folder import RunFolder
 from edgexai.report.tables import Cell, cell
 from edgexai.report.words import engine_name
 
+FEW = "few_images"
 _WIDTH, _HEIGHT = 220, 14
 
 
@@ -27,11 +28,18 @@ class ClassLine:
 
 @dataclass(frozen=True)
 class ClassTable:
-    """Lines from the weakest class to the strongest, of one network on one split."""
+    """Lines from the weakest class to the strongest, of one network on one split.
+
+    Attributes:
+        network, split: what was measured.
+        lines: one a class, without the flag that ``few`` counts.
+        few: classes with too few images ("few_images"): told once, since nearly every class of a small run has too few.
+    """
 
     network: str
     split: str
     lines: Sequence[ClassLine]
+    few: int
 
 
 def class_tables(run: RunFolder, evidence: Evidence) -> list[ClassTable]:
@@ -45,7 +53,8 @@ def class_tables(run: RunFolder, evidence: Evidence) -> list[ClassTable]:
         here = [item for item in found if item.row.split == split]
         # Of two classes equally weak, the one with more images is the surer finding.
         here.sort(key=lambda item: (item.row.value, -item.row.n))
-        tables.append(ClassTable(engine_name(evidence, arm, artefact), split, [_line(run, item) for item in here]))
+        few = sum(FEW in item.row.flags for item in here)
+        tables.append(ClassTable(engine_name(evidence, arm, artefact), split, [_line(run, i) for i in here], few))
     return tables
 
 
@@ -54,7 +63,9 @@ def _line(run: RunFolder, item: Numbered) -> ClassLine:
     taken = ""
     if "taken_for" in detail:
         taken = f"{_name(run, detail['taken_for'])}, {detail.get('taken_for_n', '?')} of {item.row.n}"
-    return ClassLine(_name(run, detail.get("class", "?")), cell(item), _bar(item), taken)
+    shown = cell(item)
+    flags = tuple(flag for flag in shown.flags if flag != FEW)
+    return ClassLine(_name(run, detail.get("class", "?")), replace(shown, flags=flags), _bar(item), taken)
 
 
 def _name(run: RunFolder, label: str | int | float) -> str:

@@ -19,7 +19,7 @@ COUNTED = frozenset(
     (
         "queries_spent", "largest", "output", "undefined", "logit_drift_max", "logit_drift_mean", "taken_for",
         "taken_for_n", "test", "p", "p_holm", "detectable", "tests",
-        "floor_seed", "floor_rebuilt", "above_floor", "mean_confidence", "accepted",
+        "floor_seed", "floor_rebuilt", "above_floor", "mean_confidence", "accepted", "score_threshold",
     )
 )  # fmt: skip
 """Details that a measurement found rather than was asked for: two rows of one number may differ in them."""

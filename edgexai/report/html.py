@@ -81,11 +81,12 @@ def _refinement(run: RunFolder, evidence: Evidence) -> dict[str, Any]:
 
 
 def _flags(evidence: Evidence) -> list[dict[str, Any]]:
-    raised: dict[str, list[str]] = {}
+    """Each flag once, with the rows that raise it; the many lines of the classes count beside them, not among them."""
+    raised: dict[str, tuple[list[str], list[str]]] = {}
     for item in evidence.items:
         for name in item.row.flags:
-            raised.setdefault(name, []).append(item.id)
-    return [_flag(name) | {"rows": ids} for name, ids in raised.items()]
+            raised.setdefault(name, ([], []))[item.row.metric == "class_acc"].append(item.id)
+    return [_flag(name) | {"rows": ids, "classes": classes} for name, (ids, classes) in raised.items()]
 
 
 def _flag(name: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from edgexai.report.evidence import BASELINES, EXPLAINERS, Evidence, Numbered, a
 from edgexai.report.tables import DASH, Cell, Line, Table, cell
 from edgexai.report.words import EXPLAINER_NAMES, base_metric, engine_name, metric_name
 
-_CONFIDENCE = ("calibration_error", "aurc", "selective_", "reject", "auroc", "unknown", "ece")
+_CONFIDENCE = ("calibration_error", "aurc", "selective_", "reject", "known_accept", "auroc", "unknown", "ece")
 _SHOWN_ELSEWHERE = (
     "saliency_gini", "saliency_top10_mass", "roi_share", "roi_area", "pointing_game", "road_gap", "road_lerf_gap",
     "road_aopc", "road_acc", "relative_input_stability", "map_rank_correlation", "lime_r2", "deletion_auc",

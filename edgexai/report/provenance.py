@@ -9,6 +9,7 @@ from edgexai.types import Row
 _IN_COMPARE = ("road_acc", "road_gap", "road_lerf_gap", "road_aopc", "gate")
 _IN_LATENCY = ("latency_ms", "throughput")
 _IN_PRUNE = ("macs_removed", "masked_sparsity")
+_IN_QAT = ("qat_accuracy", "qat_agreement")
 _IN_ENGINE = ("saliency_fidelity", "saliency_top20_overlap", "calibration_agreement", "calibration_fidelity")
 
 
@@ -20,6 +21,8 @@ def made_by(row: Row) -> str:
         return "prune"
     if "step" in row.detail:
         return "ledger"
+    if row.metric in _IN_QAT:
+        return "qat"
     stage = "measure"
     if row.metric in _IN_LATENCY:
         stage = "latency"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 TOPICS: Mapping[str, tuple[str, ...]] = {
     "accuracy": ("clean_acc",),
     "classes": ("class_acc",),
-    "confidence": ("calibration_error", "aurc", "selective_", "reject", "auroc", "unknown"),
+    "confidence": ("calibration_error", "aurc", "selective_", "reject", "known_accept", "auroc", "unknown"),
     "attacks": ("robust_acc",),
     "corruptions": ("corruption_acc",),
     "explanations": (

@@ -78,6 +78,8 @@ METRIC_NAMES = {
     "saliency_top20_overlap": "Saliency output against the twin's map, top 20 %",
     "calibration_agreement": "Decision agreement of a calibration",
     "calibration_fidelity": "Rank correlation of a calibration's maps",
+    "qat_accuracy": "Accuracy around quantisation-aware training",
+    "qat_agreement": "Decision agreement around quantisation-aware training",
     "logit_drift": "Logit drift",
     "step_acc": "Accuracy on the ledger's images",
     "map_drift": "Map drift (1 - rank correlation)",
@@ -110,6 +112,9 @@ METRIC_NAMES = {
     "aurc": "Area under risk over coverage",
     "aurc_excess": "AURC over the best order",
     "selective_acc": "Accuracy of the most confident",
+    "reject_rate": "Unknown classes rejected",
+    "known_accept_rate": "Known classes accepted",
+    "unknown_auroc": "AUROC, known against unknown",
     "deletion_auc": "Deletion AUC",
     "insertion_auc": "Insertion AUC",
     "deletion_auc_normalised": "Deletion AUC / p(x)",
@@ -135,6 +140,7 @@ HIGHER_IS_BETTER = {
     **dict.fromkeys(("infidelity", "sufficiency", "max_sensitivity", "relative_output_stability"), False),
     **dict.fromkeys(("calibration_error", "aurc", "aurc_excess", "mask_leak"), False),
     **dict.fromkeys(("noise_ssim", "selective_acc"), True),
+    **dict.fromkeys(("reject_rate", "known_accept_rate", "unknown_auroc"), True),
     "relative_input_stability": False,
 }
 """Base metric -> whether more of it is better; absent where neither direction is better in itself."""

@@ -49,21 +49,28 @@ TINY = BenchSettings(
     detect_samples=64,
     coverage_studies=30,
     measure_images=2,
+    gradient_images=2,
+    trained_per_class=2,
+    trained_epochs=1,
+    stability_images=2,
+    stability_seeds=2,
+    stability_reference=200,
+    stability_samples=(32, 64),
 )
 AIMS = {
     "epoch": 1,
     "data": 1,
-    "lime": 2,
+    "lime": 4,
     "pruned": 2,
     "int8": 2,
     "startup": 1,
     "adversarial": 3,
     "detect": 1,
-    "explain": 5,
+    "explain": 8,
     "measurement": 1,
     "saliency": 2,
 }
-BY_THEMSELVES = ("coverage", "lime", "memory", "metrics", "target")
+BY_THEMSELVES = ("coverage", "lime", "memory", "metrics", "stability", "target")
 """Families with tests of their own."""
 SECONDS_EACH = ("epoch", "explain", "saliency", "adversarial")
 
@@ -126,7 +133,7 @@ def test_lime_without_the_package_says_what_to_install(workshop: Workshop, monke
     monkeypatch.setitem(__import__("sys").modules, "lime.lime_image", None)  # importing it now fails
     lines = lime_speed.lime_over_package(workshop)
     skipped = [line for line in lines if line.verdict == "skipped"]
-    assert len(skipped) == 2
+    assert len(skipped) == 4
     assert all("edgexai[reference]" in line.reason and "package" in line.what for line in skipped)
     sound([line for line in lines if line.verdict != "skipped"])
 

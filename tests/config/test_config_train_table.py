@@ -15,7 +15,7 @@ from edgexai.recipe.plan import plan
 
 ALWAYS = {
     "method", "epochs", "batch_size", "lr", "weight_decay", "label_smoothing", "weight_average", "augment",
-    "augment_strength", "precision",
+    "augment_strength", "precision", "shuffle_labels",
 }  # fmt: skip
 ATTACK = {"attack", "attack_step", "norm", "eps", "adversarial_weight"}
 WAYS: dict[tuple[str, str], set[str]] = {
@@ -99,14 +99,14 @@ def keys(*overrides: str, name: str = "natural_signs") -> dict[str, str]:
 def test_natural_training_has_the_table_it_always_had() -> None:
     """So that what was stored before there were other methods is found again."""
     nodes = {n.name: n for n in plan(load_recipe("natural_signs").recipe, data_digest="d", machine="m")}
-    assert set(nodes["train"].table) == (ALWAYS - {"precision"}) | {"model"}
-    assert keys() == keys("train.precision=fp32", "train.eps=8/255")
+    assert set(nodes["train"].table) == (ALWAYS - {"precision", "shuffle_labels"}) | {"model"}
+    assert keys() == keys("train.precision=fp32", "train.eps=8/255", "train.shuffle_labels=false")
 
 
 def test_every_key_that_decides_is_part_of_the_key() -> None:
     base = keys(name="adversarial_signs")["train"]
     changed = ["attack=pgd", "norm=l2", "eps=4/255", "clean_weight=0.0", "adversarial_weight=3.0", "patience=2"]
-    changed += ["attack_step=1/255", "precision=amp"]
+    changed += ["attack_step=1/255", "precision=amp", "shuffle_labels=true"]
     found = {keys(f"train.{text}", name="adversarial_signs")["train"] for text in changed}
     assert len(found | {base}) == len(changed) + 1
 

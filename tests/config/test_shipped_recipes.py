@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from edgexai.config.cards import read_card
 from edgexai.config.load import load_recipe
-from edgexai.config.recipe import Recipe
+from edgexai.config.recipe import MeasureTable, Recipe
 from edgexai.config.source import recipe_title, shipped_recipes
 
 FAMILIES = ("natural", "adversarial", "advprop", "lime", "pruned", "pruned_lime")
 DATA = ("gtsrb", "signs", "lisa17", "cifar10")
 NAMES = [f"{family}_{data}" for family in FAMILIES for data in DATA]
-NAMES += ["shortcut_lime_signs", "shortcut_lime_signs_blind", "quickstart"]
+EVERYTHING = ("everything_gtsrb", "everything_signs")
+NAMES += ["shortcut_lime_signs", "shortcut_lime_signs_blind", "quickstart", *EVERYTHING]
 # What may differ between the real and the rendered sibling, besides [data] and the title.
 TUNED = {"train.epochs", "train.lr", "refine.n_images", "refine.epochs", "refine.rounds", "refine.relevance"}
 TUNED |= {"prune.finetune_epochs", "refine.lr", "prune.lr", "refine.adversarial_weight", "prune.adversarial_weight"}
@@ -42,7 +43,7 @@ def _items(value: Any) -> list[tuple[str, Any]]:
 
 def test_exactly_these_ship() -> None:
     assert set(shipped_recipes()) == set(NAMES)
-    assert len(NAMES) == 27
+    assert len(NAMES) == 29
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -62,8 +63,9 @@ def test_each_validates_and_has_a_title(name: str) -> None:
 def test_the_name_says_which_tables_there_are(name: str) -> None:
     recipe = load_recipe(name).recipe
     quick = name == "quickstart"
-    assert (recipe.prune is not None) == ("pruned" in name or quick)
-    assert (recipe.refine is not None) == ("lime" in name or quick)
+    assert (recipe.prune is not None) == ("pruned" in name or quick or name in EVERYTHING)
+    assert (recipe.refine is not None) == ("lime" in name or quick or name in EVERYTHING)
+    assert (recipe.gate is not None) == (name in EVERYTHING)
     expected = "signs_shortcut" if "shortcut" in name else "signs" if quick else name.rpartition("_")[2]
     assert recipe.data.name == expected
 
@@ -140,9 +142,35 @@ def test_quickstart_is_pruned_lime_signs_with_smaller_numbers() -> None:
         assert small < large, key
 
 
+@pytest.mark.parametrize("data", ["gtsrb", "signs"])
+def test_everything_is_pruned_lime_pruned_less_and_measured_in_full(data: str) -> None:
+    """Its networks before pruning are those of the sibling, so they are trained once."""
+    whole, rest = content(f"everything_{data}"), content(f"pruned_lime_{data}")
+    keys = differing(whole, rest)
+    apart = {"prune.macs_ratio", "prune.adversarial_weight"}
+    assert "prune.macs_ratio" in keys
+    assert {key for key in keys if key.partition(".")[0] not in ("measure", "gate")} <= apart
+    recipe = load_recipe(f"everything_{data}").recipe
+    asked = recipe.measure
+    assert asked is not None
+    for field, kind in (("explainers", "explainers"), ("metrics", "metrics")):
+        allowed = get_args(get_args(MeasureTable.model_fields[field].annotation)[0])
+        assert set(getattr(asked, kind)) == set(allowed), field
+    assert len(asked.corruptions) == 19
+    assert {"pgd", "square", "noise", "patch", "sticker"} <= set(asked.attacks)
+    assert asked.stability_n
+    assert asked.ledger_n
+    assert asked.unknown == ("cifar10" if data == "gtsrb" else None)
+    dense = 9_885_056  # of signnet at 32 pixels, 43 classes
+    assert recipe.prune is not None
+    assert recipe.prune.macs_ratio is not None
+    assert recipe.prune.macs_ratio * dense <= 9e6
+
+
 def test_every_refinement_has_its_control() -> None:
     refined = [load_recipe(name).recipe.refine for name in NAMES if "lime" in name or name == "quickstart"]
-    assert len(refined) == 11
+    refined += [load_recipe(name).recipe.refine for name in EVERYTHING]
+    assert len(refined) == 13
     assert all(table is not None and table.control == "random_masks" for table in refined)
 
 
@@ -172,8 +200,9 @@ def test_the_json_schema_knows_every_table_and_key() -> None:
         for table, values in content(name).items():
             if isinstance(values, dict):
                 known = schema["$defs"][f"{table.capitalize()}Table"]
-                assert known["additionalProperties"] is False
-                assert set(values) <= set(known["properties"])
+                columns = table == "gate"  # its keys may name any number of the evidence
+                assert known["additionalProperties"] == ({"type": "string"} if columns else False)
+                assert columns or set(values) <= set(known["properties"])
 
 
 def test_recipes_are_found_in_the_repository() -> None:

@@ -77,7 +77,9 @@ def test_correlation_of_maps_by_hand():
     assert map_correlation(a, a)[0] == pytest.approx(1)
     assert map_correlation(a, a**3)[0] == pytest.approx(1)
     assert map_correlation(a, -a)[0] == pytest.approx(1)  # absolute values agree
-    assert map_correlation(a, np.ones_like(a))[0] == 0
+    assert np.isnan(map_correlation(a, np.ones_like(a))[0])  # neither agreement nor difference
+    halves = np.where(a > -13, 1, -1).astype(np.float32)  # constant in absolute value alone
+    assert map_correlation(halves, halves)[0] == pytest.approx(1)
     noise = np.random.default_rng(0).normal(size=(40, 12, 12)).astype(np.float32)
     assert abs(map_correlation(noise[:20], noise[20:]).mean()) < 0.15
 

@@ -281,7 +281,8 @@ def test_a_column_singles_out_its_row() -> None:
     assert gate_of(rows, square, ">= 0.5")["passed"]
     failed = gate_of(rows, square, ">= 0.51")
     assert (failed["bound"], failed["n"]) == (0.5, 100)
-    assert "0.5 is below 0.51" in failed["reason"]
+    assert "0.5 is below 0.51 by 0.01;" in failed["reason"]
+    assert " 0.95 is above 0.9 by 0.05;" in gate_of(rows, "robust_acc eps=2/255", "<= 0.9")["reason"]
     assert gate_of(rows, "robust_acc attack=square", ">= 0.51")["bound"] == 0.5  # the worst of both decides
     assert gate_of(rows, "robust_acc queries=1000", "<= 0.9")["bound"] == 0.95
     missing = gate_of(rows, "robust_acc attack=apgd-ce", ">= 0.1")

@@ -45,7 +45,8 @@ def test_measures_the_time_that_passes() -> None:
     result = compare_latency({"slow": spin(2.0), "fast": spin(0.5)}, IMAGES, batch=2, warmup=1, repeats=21)
     assert result["slow"].times_ms.min() >= 2.0
     assert result["fast"].times_ms.min() >= 0.5
-    assert result["slow"].median_ms > 2 * result["fast"].median_ms
+    # The best of 21: on a busy machine a median is that of whoever else runs.
+    assert result["slow"].times_ms.min() > 2 * result["fast"].times_ms.min()
     timing = latency_ms(spin(0.5), IMAGES, batch=1, warmup=0, repeats=5)
     assert timing.images_per_second <= 2000
 

@@ -146,7 +146,7 @@ def test_a_detectable_mean_is_found_four_times_in_five() -> None:
 
 def test_intervals_cover_what_they_promise_in_short() -> None:
     """A quick look at every kind; ``edgexai bench coverage`` runs 2,000 studies of each."""
-    studies = 150
+    studies = 100
     worst: list[Covered] = []
     for seed, design in enumerate(designs()):
         found = simulate(design, studies=studies, seed=seed, resamples=200)

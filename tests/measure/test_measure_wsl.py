@@ -69,7 +69,7 @@ def test_oracle_wins_and_a_random_map_is_at_chance() -> None:
     assert oracle.hit.mean() == oracle.best_hit.mean() == 1
     random = rng.random(relevance.shape, dtype=np.float32)
     # Chance: the same random map held against another image's sign.
-    chance = [wsl(np.roll(random, k, axis=0), relevance).hit.mean() for k in range(1, 6)]
+    chance = [wsl(np.roll(random, k, axis=0), relevance).hit.mean() for k in range(1, 4)]
     assert abs(wsl(random, relevance).hit.mean() - np.mean(chance)) < 0.1
     assert wsl(-relevance.astype(np.float32), relevance).hit.mean() < 0.2
 

@@ -192,12 +192,56 @@ def test_what_changes_which_key() -> None:
     assert one["export[natural]"] == other["export[natural]"]  # fp16 is not calibrated
 
 
+def test_qat_is_a_stage_of_the_deployed_arm_and_absent_by_default() -> None:
+    plain, asked = nodes({}, "pruned_lime"), nodes({"export.qat_epochs": 2}, "pruned_lime")
+    keys, new = plan_keys(list(plain.values())), plan_keys(list(asked.values()))
+    assert plan_keys(list(nodes({"export.qat_epochs": 0}, "pruned_lime").values())) == keys
+    assert set(asked) - set(plain) == {"qat"}
+    assert asked["qat"].inputs == {"data": "data", "network": "prune"}
+    assert asked["qat"].arm == "pruned"
+    assert asked["qat"].table == {
+        "qat_epochs": 2, "opset": 18, "calibration_images": 512, "calibration": "max",
+        "batch_size": 64, "augment": "sign", "augment_strength": 1.0, "lr": 0.002,
+    }  # fmt: skip
+    after = {f"{stage}[pruned]" for stage in ("export", "engine", "probe", "measure", "latency")}
+    assert {name for name in keys if keys[name] != new[name]} == after | {"compare"}
+    assert all(asked[name].inputs["network"] == "qat" for name in after)
+    assert all("qat_epochs" not in node.table for name, node in asked.items() if name != "qat")
+    assert asked["compare"].inputs["pruned"] == "prune"  # which says what pruning took away
+    assert list(asked).index("prune") < list(asked).index("qat") < list(asked).index("export[natural]")
+
+
+@pytest.mark.slow
+def test_qat_leaves_a_network_and_what_its_file_decides(inputs: dict[str, Path], tmp_path: Path) -> None:
+    node = nodes({**LENIENT, "export.qat_epochs": 1})["qat"]
+    out, work = tmp_path / "out", tmp_path / "work"
+    out.mkdir()
+    work.mkdir()
+    given = {role: inputs[name] for role, name in node.inputs.items()}
+    table = json.loads(json.dumps(node.table))
+    STAGES["qat"].load()(Job(node.name, "qat", node.arm, table, given, out, work, 0, "cpu", None, lambda _: None))
+    before, after = store.load(inputs["train"]).state_dict(), store.load(out).state_dict()
+    assert any(not np.array_equal(before[key], after[key]) for key in before)
+    statistics = [key for key in before if "running" in key]
+    assert statistics
+    assert all(np.array_equal(before[key], after[key]) for key in statistics)
+    rows = [Row.from_json(line) for line in (out / "rows.jsonl").read_text().splitlines()]
+    found = {(row.metric, row.detail["qat"], row.detail["against"]): row for row in rows}
+    assert len(found) == 6
+    assert all((row.split, row.artefact, row.n) == ("val", "int8-tensorrt", len(split("val", 2))) for row in rows)
+    imitation = found["qat_agreement", "after", "fake quantisation"].value
+    assert imitation is not None
+    assert imitation >= 0.9
+    assert {"macs", "parameters", "calibration"} <= set(json.loads((out / "summary.json").read_text()))
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"export.precision": "fp16", "export.calibration": "mse"}, 'only precision = "int8" is calibrated'),
         ({"export.saliency": "none", "export.min_fidelity": 0.9}, "gives no map"),
         ({"export.calibration": "kl"}, "export.calibration"),
+        ({"export.precision": "fp16", "export.qat_epochs": 1}, 'only precision = "int8" rounds so'),
     ],
 )
 def test_what_makes_no_sense_is_said(changes: dict[str, Any], words: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,9 @@ def test_a_failing_gate_ends_with_4_and_leaves_its_files(tmp_path: Path) -> None
     assert done.returncode == 4, done.stderr[-3000:]
     assert "Traceback" not in done.stderr
     assert "clean_acc >= 0.999: the lower bound (wilson)" in done.stderr
+    assert re.search(r"is below 0\.999 by 0\.\d+; value", done.stderr)
+    assert "gates: 1 of 3 kept; for a pipeline: " in done.stdout
+    assert "results.sarif and junit.xml" in done.stdout
     folder = (tmp_path / "runs" / "natural_signs" / "latest").resolve()
     verdicts = {gate["name"]: gate for gate in json.loads((folder / "gates.json").read_text())}
     assert [verdicts[name]["passed"] for name in ("clean_acc", "size_bytes", "robust_acc attack=square")] == [

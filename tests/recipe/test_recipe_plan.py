@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 from recipes_for_tests import RECIPES, loaded
 
+from edgexai.cli.doctor import needs
+from edgexai.cli.options import Device
+from edgexai.errors import MissingCapability
 from edgexai.recipe import STAGES
 from edgexai.recipe.keys import canonical, plan_keys
-from edgexai.recipe.plan import Node, final_arm, plan
+from edgexai.recipe.plan import Node, data_read, final_arm, plan
 from edgexai.recipe.run import planned
 from edgexai.registry import Entry
 
@@ -136,6 +139,7 @@ LATE = {
         ({"measure.attacks": ["apgd"]}, {"compare", *(n for n in ALL if n.startswith(("measure[", "probe[")))}),
         ({"measure.corruption_n": 9, "measure.corruption_severities": [5]}, set()),  # nothing is corrupted
         ({"measure.corruptions": ["fog"]}, {"compare", *(n for n in ALL if n.startswith("measure["))}),
+        ({"measure.unknown_n": 9}, set()),  # of no card
         ({"measure.stability_n": 9}, {"compare", *(n for n in ALL if n.startswith(("measure[", "probe[")))}),
         ({"measure.strong_eps": "8/255"}, {"compare", *(n for n in ALL if n.startswith(("measure[", "probe[")))}),
         ({"measure.split": "test"}, set()),
@@ -179,3 +183,30 @@ def test_the_real_data_digest_is_used(tmp_path: Path) -> None:
     assert not (tmp_path / "home").exists()
     other = planned(loaded("natural"), home=tmp_path / "home", device="cuda", data_root=None, write=False)
     assert {n for n in first[1] if first[1][n] != other[1][n]} == {"latency[natural]", "compare"}
+
+
+def test_unknown_classes_are_a_stage_that_only_measurements_read() -> None:
+    before, asked = keys_of("pruned_lime"), {"measure.unknown": "cifar10"}
+    recipe = loaded("pruned_lime", asked).recipe
+    assert [table.name for table in data_read(recipe)] == ["signs", "cifar10"]
+    nodes = plan(recipe, data_digest="d", machine="m", unknown_digests=["u"])
+    by, after = {n.name: n for n in nodes}, plan_keys(nodes)
+    assert (by["unknown"].table, by["unknown"].extra) == ({"name": "cifar10", "size": 32, "n": 300}, "u")
+    assert {name for name, node in by.items() if "unknown" in node.inputs} == {n for n in by if n[:8] == "measure["}
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"compare", *(n for n in before if n.startswith("measure["))}
+    other = plan_keys(plan(recipe, data_digest="d", machine="m", unknown_digests=["v"]))
+    assert {name for name in after if after[name] != other[name]} == {*changed, "unknown"}
+
+
+def test_missing_images_of_unknown_classes_are_told_before_anything_runs(tmp_path: Path) -> None:
+    asked = loaded("natural", {"measure.unknown": "cifar10"})
+    with pytest.raises(MissingCapability, match="cifar10"):
+        planned(asked, home=tmp_path / "home", device="cpu", data_root=tmp_path, write=False)
+    nodes, _ = planned(loaded("natural"), home=tmp_path / "home", device="cpu", data_root=tmp_path, write=False)
+    assert "unknown" not in {node.name for node in nodes}
+
+
+def test_the_doctor_asks_for_the_other_card_too() -> None:
+    for changes, wanted in (({}, False), ({"measure.unknown": "cifar10"}, True)):
+        assert ("data:cifar10" in needs(loaded("natural", changes).recipe, device=Device.CPU)) == wanted

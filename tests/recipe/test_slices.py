@@ -40,6 +40,19 @@ TINY = {
     "measure.explain_n": "4",
     "measure.lime_samples": "64",
 }
+# Only of recipes that ask for more than the default of these.
+FURTHER = {
+    "corruption_n": 2,
+    "corruption_severities": [5],
+    "ledger_n": 2,
+    "metrics_n": 2,
+    "patch_n": 2,
+    "patch_steps": 2,
+    "stability_n": 2,
+    "unknown_n": 20,
+}
+# Falls of a probability, or of a share below that of random removals: below 0 where removal helps.
+SIGNED = ("comprehensiveness", "sufficiency", "mask_leak")
 IMAGES_PER_CLASS = 3
 HERE = {"gtsrb": "gtsrb", "lisa17": "lisa", "cifar10": "cifar10"}
 
@@ -51,6 +64,13 @@ def overrides(name: str) -> list[str]:
     chosen = [f"{key}={value}" for key, value in TINY.items() if key.partition(".")[0] in tables]
     size = "per_class" if recipe.data.name in ("signs", "signs_shortcut") else "limit_per_class"
     chosen.append(f"data.{size}={IMAGES_PER_CLASS}")
+    asked = set() if recipe.measure is None else recipe.measure.model_fields_set
+    chosen += [f"measure.{key}={value}" for key, value in FURTHER.items() if key in asked]
+    if recipe.gate is not None:  # decided and told like any other, but a network of one epoch meets none
+        gates = recipe.gate.model_dump(exclude_none=True)
+        chosen += [
+            f"gate.{name}={condition[:2]} {-1 if condition[0] == '>' else 1e12}" for name, condition in gates.items()
+        ]
     return [*chosen, "data.rendered=1"] if recipe.data.rendered else chosen
 
 
@@ -78,7 +98,10 @@ def test_a_slice_of_every_shipped_recipe(home: Path, name: str) -> None:
     folder = (home / "runs" / name / "latest").resolve()
     assert result.folder == folder
     assert not result.gate_failed
-    check_rows(folder, final_arm(recipe), refined=recipe.refine is not None)
+    ratio = 0.5 if recipe.prune is None or recipe.prune.macs_ratio is None else recipe.prune.macs_ratio
+    check_rows(folder, final_arm(recipe), refined=recipe.refine is not None, ratio=ratio)
+    asked = 0 if recipe.gate is None else len(recipe.gate.model_dump(exclude_none=True))
+    assert len(json.loads((folder / "gates.json").read_text())) == asked
     for page in ("report.html", "card.md"):
         limit = f"only the first {IMAGES_PER_CLASS} images per class of the training split of {recipe.data.name}"
         assert (limit in (folder / page).read_text()) == (recipe.data.name in HERE), page
@@ -87,7 +110,7 @@ def test_a_slice_of_every_shipped_recipe(home: Path, name: str) -> None:
     assert engines["int8-tensorrt.onnx"] < engines["fp32.onnx"]
 
 
-def check_rows(folder: Path, last: str, *, refined: bool) -> None:
+def check_rows(folder: Path, last: str, *, refined: bool, ratio: float) -> None:
     """Every arm is measured, every number stands inside its limits, and JSON and CSV say the same."""
     rows: list[dict[str, Any]] = [json.loads(line) for line in (folder / "measurements.jsonl").read_text().splitlines()]
     arms = {"natural", last} | ({"refined", "control"} if refined else set())
@@ -110,9 +133,9 @@ def check_rows(folder: Path, last: str, *, refined: bool) -> None:
             and not row["metric"].endswith(("_diff", "_gap"))
             and "against" not in row["detail"]
         ):
-            assert 0 <= row["value"] <= 1, row
+            assert (-1 if row["metric"] in SIGNED else 0) <= row["value"] <= 1, row
     macs = {row["arm"]: row["value"] for row in rows if row["metric"] == "macs"}
-    assert (last != "pruned") or macs["pruned"] <= 0.5 * macs["natural"]
+    assert (last != "pruned") or macs["pruned"] <= ratio * macs["natural"]
     with (folder / "measurements.csv").open(newline="") as stream:
         values = [row["value"] for row in csv.DictReader(stream)]
     assert [float(value) if value else None for value in values] == [row["value"] for row in rows]

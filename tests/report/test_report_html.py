@@ -15,7 +15,8 @@ import synthetic_run
 
 from edgexai.errors import UserError
 from edgexai.measure.flags import FLAGS
-from edgexai.report.html import write_report
+from edgexai.report.folder import read_run
+from edgexai.report.html import render, write_report
 from edgexai.types import Row
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}
@@ -164,23 +165,22 @@ def test_skips_flags_and_gains_in_words(page: str) -> None:
 
 
 def test_a_failed_gate_is_said_first(tmp_path: Path) -> None:
-    folder = synthetic_run.make(tmp_path / "run")
+    folder = synthetic_run.make(tmp_path / "run", signs=1)
     gates = json.loads((folder / "gates.json").read_text())
     gates[0]["passed"] = False
     (folder / "gates.json").write_text(json.dumps(gates))
-    text = write_report(folder).read_text("utf-8")
-    assert "1 of 2 gates failed: Clean accuracy." in text
+    assert "1 of 2 gates failed: Clean accuracy." in render(read_run(folder), signs=1)
     (folder / "gates.json").unlink()
-    assert "2 of 2 gates were not decided" in write_report(folder).read_text("utf-8")
+    assert "2 of 2 gates were not decided" in render(read_run(folder), signs=1)
 
 
 def test_it_says_what_trained_the_network(tmp_path: Path) -> None:
-    run = synthetic_run.make(tmp_path / "run")
+    run = synthetic_run.make(tmp_path / "run", signs=1)
     lock = json.loads((run / "recipe.lock.json").read_text("utf-8"))
     for rendered, words in ((0, "Trained on the training split of gtsrb."), (300, "and 300 rendered images per class")):
         lock["recipe"]["data"] = {"name": "gtsrb", "rendered": rendered}
         (run / "recipe.lock.json").write_text(json.dumps(lock), "utf-8")
-        page = write_report(run).read_text("utf-8")
+        page = write_report(run, signs=1).read_text("utf-8")
         for text in (page, (run / "card.md").read_text("utf-8")):
             assert words in text
             assert ("never scored" in text) == bool(rendered)
@@ -188,7 +188,7 @@ def test_it_says_what_trained_the_network(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("part", ["recipe.lock.json", "measurements.jsonl", "pictures", "gates.json", "all"])
 def test_missing_parts_are_tolerated(tmp_path: Path, part: str) -> None:
-    folder = synthetic_run.make(tmp_path / "run")
+    folder = synthetic_run.make(tmp_path / "run", signs=2)
     names = ["recipe.lock.json", "measurements.jsonl", "pictures", "gates.json"] if part == "all" else [part]
     for name in names:
         path = folder / name

@@ -54,6 +54,29 @@ def test_the_weakest_class_stands_first() -> None:
     assert class_tables(_run(), Evidence(_run().rows)) == []
 
 
+def test_few_images_of_many_classes_are_told_once() -> None:
+    few = [replace(_class(k, 0.5, 10), flags=("few_images", "another")) for k in range(43)]
+    run = _run(*few, _class(43, 0.9, 500), replace(ENGINE, metric="agreement", n=50, flags=("few_images",)))
+    (table,) = class_tables(run, Evidence(run.rows))
+    assert (table.few, len(table.lines)) == (43, 44)
+    assert {line.cell.flags for line in table.lines} == {("another",), ()}  # what is not few_images stays
+    page = render(run)
+    classes = page.partition('<section aria-labelledby="classes">')[2].partition("</section>")[0]
+    assert classes.count("few images") == 1
+    assert "for 43 of the 44 classes" in classes
+    told = page.partition('<dt id="flag-few_images">')[2].partition("</dd>")[0]
+    assert "On 1 row: " in told
+    assert "and on the accuracy of 43 classes, from " in told
+    assert told.count("<a ") == 2
+    alone = render(_run(*few))
+    told = alone.partition('<dt id="flag-few_images">')[2].partition("</dd>")[0]
+    assert "On the accuracy of 43 classes" in told
+    assert "row" not in told.partition('class="note"')[2]
+    quiet = render(_run(_class(0, 0.9, 500)))
+    assert "for 0 of" not in quiet
+    assert '<dt id="flag-few_images">' not in quiet
+
+
 def test_classes_may_be_named_in_the_row_itself() -> None:
     run = _run(_class("stop", 0.5, 10))
     (table,) = class_tables(run, Evidence(run.rows))

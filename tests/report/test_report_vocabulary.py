@@ -12,7 +12,8 @@ import synthetic_run
 from edgexai.config.recipe import MeasureTable, TrainTable
 from edgexai.report.corruptions import corruption_chart, corruption_details, corruption_table
 from edgexai.report.evidence import Evidence
-from edgexai.report.html import write_report
+from edgexai.report.folder import read_run
+from edgexai.report.html import render, write_report
 from edgexai.report.words import ATTACK_NAMES, METRIC_NAMES, arm_name, difference_words, engine_name, number
 from edgexai.types import Row
 
@@ -20,11 +21,11 @@ from edgexai.types import Row
 def pages(folder: Path, **recipe: object) -> tuple[str, str]:
     """Page and card of the fabricated run with these tables in its recipe."""
     if not folder.exists():
-        synthetic_run.make(folder)
+        synthetic_run.make(folder, signs=1)
     lock = json.loads((folder / "recipe.lock.json").read_text("utf-8"))
     lock["recipe"] |= recipe
     (folder / "recipe.lock.json").write_text(json.dumps(lock), "utf-8")
-    return write_report(folder).read_text("utf-8"), (folder / "card.md").read_text("utf-8")
+    return write_report(folder, signs=1).read_text("utf-8"), (folder / "card.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize(
@@ -110,10 +111,10 @@ def test_corruption_is_shown_row_by_row(page: str) -> None:
 
 
 def test_without_corruptions_nothing_is_said_of_them(tmp_path: Path) -> None:
-    folder = synthetic_run.make(tmp_path / "run")
+    folder = synthetic_run.make(tmp_path / "run", signs=1)
     kept = [r for r in synthetic_run.rows() if r.metric not in ("corruption_acc", "road_aopc")]
     (folder / "measurements.jsonl").write_text("".join(r.to_json() + "\n" for r in kept), "utf-8")
-    text = write_report(folder).read_text("utf-8")
+    text = render(read_run(folder), signs=1)
     assert "Common corruptions" not in text
     assert "Corrupted, mean" not in text
     assert "AOPC:" not in text
