@@ -1,8 +1,12 @@
-"""Gaussian noise of one image's copies, from a generator of its own, so that no map depends on its batch."""
+"""Gradients on noisy copies of images; each image has its own generator, so that no map depends on its batch."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
+from captum.attr import Saliency
+from torch import nn
 
 
 def image_noise(n_samples: int, like: torch.Tensor, *, seed: int) -> torch.Tensor:
@@ -18,3 +22,38 @@ def image_noise(n_samples: int, like: torch.Tensor, *, seed: int) -> torch.Tenso
     """
     generator = torch.Generator().manual_seed(seed)
     return torch.randn((n_samples, *like.shape[1:]), generator=generator).to(like)
+
+
+def noisy_gradients(
+    model: nn.Module,
+    images: torch.Tensor,
+    targets: torch.Tensor,
+    *,
+    seed: int,
+    n_samples: int,
+    noise_std: float,
+    batch_size: int,
+    absolute: bool,
+) -> Iterator[torch.Tensor]:
+    """The target logit's derivative on ``n_samples`` noisy copies of each image, some images at a time.
+
+    Args:
+        model, images, targets: as the explainers', checked by them.
+        seed: image ``i`` draws from a generator seeded with ``seed + i``.
+        n_samples: copies.
+        noise_std: in pixels of [0,1].
+        batch_size: copies per pass; one image's are never split.
+        absolute: of the derivative.
+
+    Yields:
+        (n,n_samples,3,H,W), detached; all images in their order.
+    """
+    saliency = Saliency(model)
+    per_pass = max(1, batch_size // n_samples)
+    for start in range(0, len(images), per_pass):
+        chunk = images[start : start + per_pass].detach()
+        noise = torch.stack([image_noise(n_samples, chunk, seed=seed + start + i) for i in range(len(chunk))])
+        noisy = (chunk[:, None] + noise_std * noise).flatten(0, 1).requires_grad_(True)
+        repeated = targets[start : start + per_pass].repeat_interleave(n_samples)
+        gradient: torch.Tensor = saliency.attribute(noisy, target=repeated, abs=absolute).detach()
+        yield gradient.view(len(chunk), n_samples, *chunk.shape[1:])

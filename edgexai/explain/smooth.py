@@ -8,12 +8,11 @@ of its own for every image (Captum draws from torch's global one), so an image's
 from __future__ import annotations
 
 import torch
-from captum.attr import Saliency
 from torch import nn
 
 from edgexai.errors import UserError
 from edgexai.explain.contract import check_gradient_inputs
-from edgexai.explain.noise import image_noise
+from edgexai.explain.noise import noisy_gradients
 
 
 def smoothgrad(
@@ -50,14 +49,14 @@ def smoothgrad(
     check_gradient_inputs(model, images, targets, batch_size=batch_size)
     if n_samples < 1 or noise_std < 0:
         raise UserError(f"n_samples = {n_samples}, noise_std = {noise_std}; must be at least 1 and at least 0")
-    saliency = Saliency(model)
-    per_pass = max(1, batch_size // n_samples)
-    maps = []
-    for start in range(0, len(images), per_pass):
-        chunk = images[start : start + per_pass].detach()
-        noise = torch.stack([image_noise(n_samples, chunk, seed=seed + start + i) for i in range(len(chunk))])
-        noisy = (chunk[:, None] + noise_std * noise).flatten(0, 1).requires_grad_(True)
-        repeated = targets[start : start + per_pass].repeat_interleave(n_samples)
-        gradient = saliency.attribute(noisy, target=repeated, abs=True).detach()
-        maps.append(gradient.sum(dim=1).unflatten(0, (len(chunk), n_samples)).mean(dim=1))
-    return torch.cat(maps)
+    gradients = noisy_gradients(
+        model,
+        images,
+        targets,
+        seed=seed,
+        n_samples=n_samples,
+        noise_std=noise_std,
+        batch_size=batch_size,
+        absolute=True,
+    )
+    return torch.cat([found.sum(dim=2).mean(dim=1) for found in gradients])

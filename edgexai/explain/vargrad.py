@@ -8,12 +8,11 @@ variance of the signed derivative, summed over channels. Noise as in ``smoothgra
 from __future__ import annotations
 
 import torch
-from captum.attr import Saliency
 from torch import nn
 
 from edgexai.errors import UserError
 from edgexai.explain.contract import check_gradient_inputs
-from edgexai.explain.noise import image_noise
+from edgexai.explain.noise import noisy_gradients
 
 
 def vargrad(
@@ -47,14 +46,14 @@ def vargrad(
     check_gradient_inputs(model, images, targets, batch_size=batch_size)
     if n_samples < 2 or not noise_std > 0:
         raise UserError(f"n_samples = {n_samples}, noise_std = {noise_std}; must be at least 2 and above 0")
-    saliency = Saliency(model)
-    per_pass = max(1, batch_size // n_samples)
-    maps = []
-    for start in range(0, len(images), per_pass):
-        chunk = images[start : start + per_pass].detach()
-        noise = torch.stack([image_noise(n_samples, chunk, seed=seed + start + i) for i in range(len(chunk))])
-        noisy = (chunk[:, None] + noise_std * noise).flatten(0, 1).requires_grad_(True)
-        repeated = targets[start : start + per_pass].repeat_interleave(n_samples)
-        gradient = saliency.attribute(noisy, target=repeated, abs=False).detach()
-        maps.append(gradient.unflatten(0, (len(chunk), n_samples)).var(dim=1, correction=0).sum(dim=1))
-    return torch.cat(maps)
+    gradients = noisy_gradients(
+        model,
+        images,
+        targets,
+        seed=seed,
+        n_samples=n_samples,
+        noise_std=noise_std,
+        batch_size=batch_size,
+        absolute=False,
+    )
+    return torch.cat([found.var(dim=1, correction=0).sum(dim=1) for found in gradients])

@@ -79,23 +79,22 @@ def words(board: loopback.Board, bundle: Path, *more: str) -> list[str]:
     return ["flash", str(bundle), *reach, "--python", sys.executable, *more]
 
 
-def fails(capsys: pytest.CaptureFixture[str], words: list[str], code: int, said: str) -> None:
-    """The command ends so, with one error and at most its details, in the user's words."""
+def refusal(capsys: pytest.CaptureFixture[str], words: list[str], said: str) -> int:
+    """The exit code of a command that ends with one error and at most its details, in the user's words."""
     capsys.readouterr()
-    assert main(words) == code
+    code = main(words)
     err = capsys.readouterr().err
     lines = err.strip().splitlines()
     assert lines[0].startswith("error: "), err
     assert re.search(said, err), err
     assert "Traceback" not in err
     assert all(line.startswith("  ") for line in lines[1:]), err
+    return code
 
 
-def serves(board: loopback.Board, *bundles: Path) -> None:
+def serves(board: loopback.Board, *bundles: Path) -> bool:
     """The board serves that bundle (or one of them), and it verifies there."""
-    assert board.served() in [loopback.release(bundle) for bundle in bundles]
-    done = board.check()
-    assert done.returncode == 0, done.stdout
+    return board.served() in [loopback.release(bundle) for bundle in bundles] and board.check().returncode == 0
 
 
 def test_the_whole_way(
@@ -110,7 +109,7 @@ def test_the_whole_way(
     said = capsys.readouterr()
     assert said.err == ""
     assert "does not flash the board's operating system" in said.out
-    serves(board, first)
+    assert serves(board, first)
     kept = Path(re.search(r"^rows: (\S+)", said.out, re.MULTILINE)[1])  # type: ignore[index]
     assert [Row.from_json(line) for line in kept.read_text().splitlines()] == [loopback.rows()[1]]
     beside = (kept.parent / "beside.md").read_text()
@@ -132,7 +131,7 @@ def test_the_whole_way(
     page = Path(answer["report"]).read_text()
     assert "On the board board" in page
     assert "97.0 % (92.0 to 99.0 %), n 100" in page
-    serves(board, second)
+    assert serves(board, second)
     assert os.readlink(board.root / "previous") == f"releases/{loopback.release(first)}"
     assert not list((board.root / "incoming").iterdir())
 
@@ -142,7 +141,7 @@ def test_an_engine_that_does_not_verify_is_not_served(
     board: loopback.Board, first: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     board.plan(verify="no")
-    fails(capsys, words(board, first), 4, "verify: decisions differ from the golden vectors")
+    assert refusal(capsys, words(board, first), "verify: decisions differ from the golden vectors") == 4
     assert board.served() == ""
 
 
@@ -150,17 +149,17 @@ def test_a_board_that_cannot_be_reached(
     board: loopback.Board, first: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     board.write_config(key="stranger")
-    fails(capsys, words(board, first), 5, "it lets no key of yours in")
+    assert refusal(capsys, words(board, first), "it lets no key of yours in") == 5
     board.write_config(port=1)
-    fails(capsys, words(board, first), 5, "nothing listens there")
+    assert refusal(capsys, words(board, first), "nothing listens there") == 5
     board.write_config()
     known = (board.folder / "known_hosts").read_text()
     (board.folder / "known_hosts").write_text("")
-    fails(capsys, words(board, first), 5, "host key is not known here")
+    assert refusal(capsys, words(board, first), "host key is not known here") == 5
     (board.folder / "known_hosts").write_text(known)
     elsewhere = ["flash", str(first), "--host", "board", "--ssh-config", str(board.config)]
-    fails(capsys, [*elsewhere, "--root", "/proc/edgexai"], 2, "mkdir")
-    fails(capsys, [*elsewhere, "--root", str(board.root), "--python", "python4"], 3, "python4")
+    assert refusal(capsys, [*elsewhere, "--root", "/proc/edgexai"], "mkdir") == 2
+    assert refusal(capsys, [*elsewhere, "--root", str(board.root), "--python", "python4"], "python4") == 3
     shutil.rmtree(board.root)
     assert not board.root.exists()
 
@@ -174,14 +173,16 @@ def test_a_changed_byte_in_any_file_is_found_before_anything_is_sent(
     data = bytearray(first.read_bytes())
     data[place + 3] ^= 1
     first.write_bytes(data)
-    fails(capsys, ["flash", str(first), "--host", "nobody.invalid"], 4, f"{name} differs from what was written")
+    assert (
+        refusal(capsys, ["flash", str(first), "--host", "nobody.invalid"], f"{name} differs from what was written") == 4
+    )
 
 
 def test_options_that_are_wrong(first: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fails(capsys, ["flash", str(first), "--host", "-oProxyCommand=x"], 2, "not a host")
-    fails(capsys, ["flash", str(first), "--host", "b", "--root", "/x; reboot"], 2, "--root")
-    fails(capsys, ["flash", str(first), "--host", "b", "--target", "orin_nano_jp6"], 2, "no target")
-    fails(capsys, ["flash", str(first) + "x", "--host", "b"], 2, "no such file")
+    assert refusal(capsys, ["flash", str(first), "--host", "-oProxyCommand=x"], "not a host") == 2
+    assert refusal(capsys, ["flash", str(first), "--host", "b", "--root", "/x; reboot"], "--root") == 2
+    assert refusal(capsys, ["flash", str(first), "--host", "b", "--target", "orin_nano_jp6"], "no target") == 2
+    assert refusal(capsys, ["flash", str(first) + "x", "--host", "b"], "no such file") == 2
 
 
 @pytest.mark.slow
@@ -232,8 +233,8 @@ def test_an_agent_at_fault(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     serving.plan(**plan)
-    fails(capsys, words(serving, second), code, said)
-    serves(serving, first)
+    assert refusal(capsys, words(serving, second), said) == code
+    assert serves(serving, first)
 
 
 @pytest.mark.slow
@@ -257,11 +258,11 @@ def test_a_connection_cut_at_any_step(
     if code:
         assert err.startswith("error: board: ")
         assert "Traceback" not in err
-        serves(serving, first, second)
+        assert serves(serving, first, second)
     monkeypatch.undo()
     monkeypatch.setenv("EDGEXAI_HOME", str(tmp_path / "home"))
     assert main(words(serving, second)) == 0
-    serves(serving, second)
+    assert serves(serving, second)
 
 
 @pytest.mark.slow
@@ -278,7 +279,7 @@ def test_a_connection_cut_while_the_agent_works(
     assert err.startswith(f"error: board: the connection was lost during {verb}"), err
     assert "Traceback" not in err
     _ends(agent)
-    serves(serving, first)
+    assert serves(serving, first)
 
 
 @pytest.mark.slow
@@ -300,9 +301,9 @@ def test_a_push_that_was_cut_goes_on_from_there(
         monkeypatch.setenv(name, value)
     if transfer == "cat":
         monkeypatch.setenv("CUT_AT", f"incoming/{loopback.release(second)}")
-    fails(capsys, words(serving, second, "--transfer", transfer), 5, "the connection was lost during push")
+    assert refusal(capsys, words(serving, second, "--transfer", transfer), "the connection was lost during push") == 5
     loopback.wait_until_gone(tmp_path / "bin" / "ssh")
-    serves(serving, first)
+    assert serves(serving, first)
     arrived = sum(part.stat().st_size for part in (serving.root / "incoming").iterdir())
     if transfer == "cat":  # what rsync has written when it is cut is its own affair
         assert 0 < arrived < second.stat().st_size
@@ -312,7 +313,7 @@ def test_a_push_that_was_cut_goes_on_from_there(
     assert main(words(serving, second, "--transfer", transfer)) == 0
     said = f"push: {arrived} of {second.stat().st_size} bytes are there from an earlier try"
     assert (said in capsys.readouterr().out) == (arrived > 0)
-    serves(serving, second)
+    assert serves(serving, second)
 
 
 @pytest.mark.slow
@@ -327,8 +328,8 @@ def test_bytes_that_change_on_the_way(
     at = f"incoming/{loopback.release(second)}"
     for name, value in loopback.cutting(serving, tmp_path / "bin", at, spoil="1").items():
         monkeypatch.setenv(name, value)
-    fails(capsys, words(serving, second, "--transfer", "cat"), 4, "arrived damaged")
-    serves(serving, first)
+    assert refusal(capsys, words(serving, second, "--transfer", "cat"), "arrived damaged") == 4
+    assert serves(serving, first)
 
 
 @pytest.mark.slow
@@ -341,7 +342,7 @@ def test_a_file_that_changes_on_the_board_is_found_and_mended(
     assert done.returncode == 4
     assert "the engine is not the bundle's" in done.stdout
     assert main(words(serving, first)) == 0
-    serves(serving, first)
+    assert serves(serving, first)
 
 
 @pytest.mark.slow
@@ -351,7 +352,7 @@ def test_two_flashes_at_once(
     board.plan(build="hang")
     slow = subprocess.Popen([*PROGRAM, *words(board, first)], stderr=subprocess.PIPE, text=True)
     agent = loopback.waited_for(board.root / "hanging")
-    fails(capsys, words(board, second), 2, r"another flash is at work on this board: \S+@\S+, since 20")
+    assert refusal(capsys, words(board, second), r"another flash is at work on this board: \S+@\S+, since 20") == 2
     os.kill(agent, signal.SIGKILL)
     _, err = slow.communicate(timeout=60)
     assert slow.returncode == 4, err
@@ -368,13 +369,13 @@ def test_a_stale_lock_is_taken_over_and_said(
     assert main(words(board, first)) == 0
     out = capsys.readouterr().out
     assert "lock: took over a stale lock of anna@desk, 2026-01-01 00:00:00 UTC: the board has restarted since" in out
-    serves(board, first)
+    assert serves(board, first)
     assert (board.root / "lock").read_text() == ""
 
 
 @pytest.mark.slow
 def test_the_wrong_target(board: loopback.Board, first: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fails(capsys, words(board, first, "--target", "orin-nano-jp6"), 2, "it is no Jetson")
+    assert refusal(capsys, words(board, first, "--target", "orin-nano-jp6"), "it is no Jetson") == 2
     assert board.served() == ""
 
 
@@ -390,8 +391,8 @@ def test_a_full_disk(board: loopback.Board, tmp_path: Path, capsys: pytest.Captu
         first = loopback.bundle(tmp_path / "first.tar")
         assert main(words(board, first)) == 0
         second = loopback.bundle(tmp_path / "second.tar", model=b"two" * (4 << 20))
-        fails(capsys, words(board, second), 2, "bytes are free on its disk")
-        serves(board, first)
+        assert refusal(capsys, words(board, second), "bytes are free on its disk") == 2
+        assert serves(board, first)
         # Passes the look at the disk, and then somebody else fills it.
         third = loopback.bundle(tmp_path / "third.tar", model=b"three" * (1 << 20))
         filler = place / "filler"
@@ -401,8 +402,8 @@ def test_a_full_disk(board: loopback.Board, tmp_path: Path, capsys: pytest.Captu
                 file.write(bytes(max(free - room, 0)))
             tool = next((board.root / "tools").glob("*.pyz"))
             assert tool.is_file()
-            fails(capsys, [*words(board, third), "--transfer", "cat"], 2, "disk is full|bytes are free")
-            serves(board, first)
+            assert refusal(capsys, [*words(board, third), "--transfer", "cat"], "disk is full|bytes are free") == 2
+            assert serves(board, first)
             filler.unlink()
     finally:
         subprocess.run(["umount", "-l", str(place)], check=True)
