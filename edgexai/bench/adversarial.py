@@ -22,7 +22,7 @@ from edgexai.models.base import Network
 from edgexai.train.adversarial import AdversarialSettings, fit_adversarial
 from edgexai.train.feed import Feed
 from edgexai.train.frozen_statistics import frozen_statistics
-from edgexai.train.natural import NaturalSettings
+from edgexai.train.loop import LoopSettings
 from edgexai.train.optimiser import set_lr, sgd
 from edgexai.train.perturb import Adversary
 from edgexai.types import Split
@@ -58,9 +58,7 @@ def own_passes(
 
 def attack_settings(method: str, *, steps: int, batch_size: int) -> AdversarialSettings:
     """Of one epoch of ``method``: "fgsm", "pgd" or "trades"; ``steps`` are those of the latter two."""
-    plain = NaturalSettings(
-        epochs=1, batch_size=batch_size, lr=_LR, weight_decay=_WEIGHT_DECAY, weight_average=_AVERAGE
-    )
+    plain = LoopSettings(epochs=1, batch_size=batch_size, lr=_LR, weight_decay=_WEIGHT_DECAY, weight_average=_AVERAGE)
     adversary = Adversary(_EPS, steps=1 if method == "fgsm" else steps)
     return AdversarialSettings(plain, adversary, trades=method == "trades")
 

@@ -23,7 +23,8 @@ from edgexai.errors import MissingCapability
 from edgexai.models.arch import Arch
 from edgexai.models.store import build
 from edgexai.train.adversarial import AdversarialSettings, fit_adversarial
-from edgexai.train.natural import NaturalSettings, fit_natural
+from edgexai.train.loop import LoopSettings
+from edgexai.train.natural import fit_natural
 from edgexai.train.perturb import Adversary
 from edgexai.types import Split
 
@@ -101,7 +102,7 @@ def train_and_watch(method: str, *, epochs: int, after_epoch: Callable[[], None]
             peaks.append(_peak_mib())
             _RESET.write_text("5")  # the high-water mark becomes what is resident now
 
-    plain = NaturalSettings(epochs=epochs, batch_size=_BATCH, lr=0.02, weight_decay=5e-4, weight_average=0.999)
+    plain = LoopSettings(epochs=epochs, batch_size=_BATCH, lr=0.02, weight_decay=5e-4, weight_average=0.999)
     with tempfile.TemporaryDirectory(prefix="edgexai-memory-") as folder:
         net, work, train, val = build(arch, seed=SEED), Path(folder), splits["train"], splits["val"]
         _RESET.write_text("5")

@@ -19,7 +19,8 @@ from edgexai.models.arch import Arch
 from edgexai.models.base import Network
 from edgexai.models.store import build, default_widths
 from edgexai.train.detect import stratified
-from edgexai.train.natural import NaturalSettings, fit_natural
+from edgexai.train.loop import LoopSettings
+from edgexai.train.natural import fit_natural
 from edgexai.types import Images, Labels, Split
 
 _OPSET, _LR, _BATCH = 18, 0.2, 32
@@ -79,7 +80,7 @@ def train_signnet(dataset: Dataset, settings: BenchSettings, *, folder: Path, se
         net,
         train,
         val,
-        settings=NaturalSettings(settings.trained_epochs, _BATCH, _LR, 5e-4, augment_strength=0.5),
+        settings=LoopSettings(settings.trained_epochs, _BATCH, _LR, 5e-4, augment_strength=0.5),
         seed=seed,
         work=folder / "trained",
         progress=lambda event: None,

@@ -10,16 +10,11 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
-from edgexai.errors import UserError
 from edgexai.models.base import Network
 from edgexai.prune.attribution_match import map_mismatch
-from edgexai.train.average import WeightAverage
-from edgexai.train.checkpoint import load_checkpoint, save_checkpoint
-from edgexai.train.feed import Feed, epoch_seed
-from edgexai.train.natural import NaturalSettings
-from edgexai.train.optimiser import one_cycle, set_lr, sgd
-from edgexai.train.precision import autocast
+from edgexai.train.loop import Loop, LoopSettings
 from edgexai.train.validate import twin_accuracy
 from edgexai.types import Progress, Split
 
@@ -30,7 +25,7 @@ def fit_matched(
     train: Split,
     val: Split,
     *,
-    settings: NaturalSettings,
+    settings: LoopSettings,
     attribution_weight: float,
     seed: int,
     work: Path,
@@ -50,55 +45,31 @@ def fit_matched(
         UserError: the loss became NaN or infinite, or a network has no linear head.
         MissingCapability: mixed precision without CUDA.
     """
-    net.to(memory_format=torch.channels_last)
-    optimiser = sgd(net, weight_decay=settings.weight_decay)
-    device = str(net.mean.device)
-    mixed = autocast(settings.precision, device=device)
-    feed = Feed(
-        train,
-        batch_size=settings.batch_size,
-        augment=settings.augment,
-        strength=settings.augment_strength,
-        seed=seed,
-        device=device,
-    )
-    restored = load_checkpoint(work, net=net, optimiser=optimiser)
-    first, averaged, _ = restored if restored else (0, {}, {})
-    average = WeightAverage(net, decay=settings.weight_average)
-    if averaged:
-        average.load(averaged)
-    total = settings.epochs * len(feed)
-    loss_sum, apart_sum = torch.zeros((), device=device), torch.zeros((), device=device)
-    for epoch in range(first, settings.epochs):
-        net.train()
-        loss_sum.zero_()
+    loop = Loop(net, train, settings=settings, seed=seed, work=work)
+    average = loop.average
+    if loop.kept:
+        average.load(loop.kept)
+    apart_sum = torch.zeros((), device=net.mean.device)
+
+    def loss_of(images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+        # a network of the user's own need not show its features
+        features = net.features(images) if attribution_weight else None
+        logits = net(images) if features is None else net.classify(features)
+        loss = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
+        if features is None:
+            return loss
+        apart = map_mismatch(net, features, teacher, images, labels)
+        apart_sum.add_(apart.detach())
+        return loss + attribution_weight * apart
+
+    for epoch in range(loop.first, settings.epochs):
         apart_sum.zero_()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(epoch_seed(seed + 1, epoch))  # dropout draws from the global generator
-            for step, (raw, labels, _, generator) in enumerate(feed.epoch(epoch)):
-                set_lr(optimiser, one_cycle(epoch * len(feed) + step, total, settings.lr))
-                images = feed.augmented(raw, generator)
-                with mixed:
-                    # a network of the user's own need not show its features
-                    features = net.features(images) if attribution_weight else None
-                    logits = net(images) if features is None else net.classify(features)
-                    loss = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
-                    if features is not None:
-                        apart = map_mismatch(net, features, teacher, images, labels)
-                        loss = loss + attribution_weight * apart
-                        apart_sum += apart.detach()
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
-                average.update(net, epoch * len(feed) + step)
-                loss_sum += loss.detach()
-        if not torch.isfinite(loss_sum):
-            raise UserError("fine-tuning diverged: the loss is not finite", next_step="lower prune.lr")
+        mean_loss = loop.one_pass(epoch, loss_of, what="fine-tuning", knob="prune.lr")
         accuracy = twin_accuracy(average.network(net), val)
-        save_checkpoint(work, epoch=epoch + 1, net=net, optimiser=optimiser, extra=average.state)
-        scalars = {"loss": float(loss_sum) / len(feed), "val_acc": accuracy}
+        loop.save(epoch, extra=average.state)
+        scalars = {"loss": mean_loss, "val_acc": accuracy}
         if attribution_weight:
-            scalars["map_mismatch"] = float(apart_sum) / len(feed)
+            scalars["map_mismatch"] = float(apart_sum) / loop.batches
         progress({"what": "epoch", "done": epoch + 1, "total": settings.epochs, "step": epoch + 1, "scalars": scalars})
     net.load_state_dict(average.state)
     net.eval()

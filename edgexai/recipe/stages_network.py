@@ -39,7 +39,7 @@ from edgexai.train.detect import DetectSettings, Flags, stratified
 from edgexai.train.flag_file import read_flags, write_flags
 from edgexai.train.lime_refined import RefineSettings, control_flags
 from edgexai.train.lime_refined import refine as refine_network
-from edgexai.train.natural import NaturalSettings
+from edgexai.train.loop import LoopSettings
 from edgexai.train.parallel import ALONE
 from edgexai.train.perturb import Adversary
 from edgexai.train.shuffled import shuffled_labels
@@ -244,7 +244,7 @@ def _device(job: Job) -> str:
     return job.device
 
 
-def _train_settings(table: Mapping[str, Any], epochs: int) -> NaturalSettings | AdversarialSettings | AdvPropSettings:
+def _train_settings(table: Mapping[str, Any], epochs: int) -> LoopSettings | AdversarialSettings | AdvPropSettings:
     """Of the table's method; keys that decide nothing are not in the table."""
     plain = _natural_settings(table, epochs)
     if table["method"] == "natural":
@@ -268,8 +268,8 @@ def _train_settings(table: Mapping[str, Any], epochs: int) -> NaturalSettings | 
     )
 
 
-def _natural_settings(table: Mapping[str, Any], epochs: int) -> NaturalSettings:
-    return NaturalSettings(
+def _natural_settings(table: Mapping[str, Any], epochs: int) -> LoopSettings:
+    return LoopSettings(
         epochs=epochs,
         batch_size=table["batch_size"],
         lr=table["lr"],

@@ -25,19 +25,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgexai.errors import UserError
 from edgexai.models.base import Network
-from edgexai.train.average import WeightAverage
-from edgexai.train.checkpoint import load_checkpoint, save_checkpoint
-from edgexai.train.feed import Feed, epoch_seed
 from edgexai.train.frozen_statistics import frozen_statistics
-from edgexai.train.natural import NaturalSettings
-from edgexai.train.optimiser import one_cycle, set_lr, sgd
+from edgexai.train.loop import Loop, LoopSettings
 from edgexai.train.parallel import ALONE, Team
 from edgexai.train.perturb import Adversary, perturb
-from edgexai.train.precision import autocast
 from edgexai.train.share import Share
-from edgexai.train.shared_layers import shared_layers
 from edgexai.train.validate import twin_accuracy
 from edgexai.train.watch import RobustWatch
 from edgexai.types import Progress, Split
@@ -56,7 +49,7 @@ class AdversarialSettings:
         patience: epochs without a better robust accuracy before training ends; 0 = run all, keep the last.
     """
 
-    plain: NaturalSettings
+    plain: LoopSettings
     adversary: Adversary
     trades: bool = False
     clean_weight: float = 1.0
@@ -90,53 +83,24 @@ def fit_adversarial(
         MissingCapability: mixed precision without CUDA.
     """
     plain, adversary = settings.plain, settings.adversary
-    net.to(memory_format=torch.channels_last)
-    optimiser = sgd(net, weight_decay=plain.weight_decay)
-    device = str(net.mean.device)
-    mixed = autocast(plain.precision, device=device)
-    feed = Feed(
-        train,
-        batch_size=plain.batch_size,
-        augment=plain.augment,
-        strength=plain.augment_strength,
-        seed=seed,
-        device=device,
-        team=team,
-    )
-    share = feed.share
+    loop = Loop(net, train, settings=plain, seed=seed, work=work, team=team)
+    average, kept = loop.average, loop.kept
     watch = RobustWatch(val, n=_VAL_IMAGES, eps=adversary.eps, norm=adversary.norm, seed=seed, team=team)
-    restored = load_checkpoint(work, net=net, optimiser=optimiser)
-    first, kept, notes = restored or (0, {}, {**RobustWatch.NOTES, "epoch": 0.0})
-    average = WeightAverage(net, decay=plain.weight_average)
+    notes = loop.notes or {**RobustWatch.NOTES, "epoch": 0.0}
     if kept:
         average.load(_named("average", kept))
     best = _named("best", kept)
-    total = plain.epochs * len(feed)
-    loss_sum = torch.zeros((), device=device)
-    for epoch in range(first, plain.epochs):
+
+    def loss_of(images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+        return _loss(net, images, labels, generator, settings, share=loop.share)
+
+    for epoch in range(loop.first, plain.epochs):
         if notes["collapsed"] or _out_of_patience(epoch, notes, settings.patience):
             break
         healthy = {k: v.clone() for k, v in average.state.items()}
-        net.train()
-        loss_sum.zero_()
-        with torch.random.fork_rng(devices=[]), shared_layers(net, share):
-            torch.manual_seed(epoch_seed(seed + 1, epoch))  # dropout draws from the global generator
-            for step, (raw, labels, _, generator) in enumerate(feed.epoch(epoch)):
-                set_lr(optimiser, one_cycle(epoch * len(feed) + step, total, plain.lr))
-                images, labels = feed.augmented(raw, generator), feed.mine(labels)
-                with mixed:
-                    loss = share.weighted(_loss(net, images, labels, generator, settings, share=share))
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                share.add_gradients(net)
-                optimiser.step()
-                average.update(net, epoch * len(feed) + step)
-                loss_sum += loss.detach()
-        loss_sum = share.sum(loss_sum)
-        if not torch.isfinite(loss_sum):
-            raise UserError("training diverged: the loss is not finite", next_step="lower train.lr")
+        loss = loop.one_pass(epoch, loss_of)
         shown = average.network(net)
-        scalars = {"loss": float(loss_sum) / len(feed), "val_acc": twin_accuracy(shown, val)}
+        scalars = {"loss": loss, "val_acc": twin_accuracy(shown, val)}
         scalars["val_robust_acc"] = watch.look(shown, notes, epoch=epoch)
         notes["epoch"] = float(epoch + 1)
         if notes["collapsed"]:
@@ -145,7 +109,7 @@ def fit_adversarial(
         elif settings.patience and notes["best_epoch"] == epoch + 1:
             best = {k: v.clone() for k, v in average.state.items()}
         extra = {f"average.{k}": v for k, v in average.state.items()} | {f"best.{k}": v for k, v in best.items()}
-        save_checkpoint(work, epoch=epoch + 1, net=net, optimiser=optimiser, extra=extra, notes=notes)
+        loop.save(epoch, extra=extra, notes=notes)
         event = {"what": "epoch", "done": epoch + 1, "total": plain.epochs, "step": epoch + 1, "scalars": scalars}
         progress(event | ({"collapsed": True} if notes["collapsed"] else {}))
     net.load_state_dict(best or average.state)

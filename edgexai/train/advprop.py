@@ -18,19 +18,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgexai.errors import UserError
 from edgexai.models.base import Network
 from edgexai.train.auxiliary_norms import AuxiliaryNorms
-from edgexai.train.average import WeightAverage
-from edgexai.train.checkpoint import load_checkpoint, save_checkpoint
-from edgexai.train.feed import Feed, epoch_seed
-from edgexai.train.natural import NaturalSettings
-from edgexai.train.optimiser import one_cycle, set_lr, sgd
+from edgexai.train.loop import Loop, LoopSettings
 from edgexai.train.parallel import ALONE, Team
 from edgexai.train.perturb import Adversary, perturb
-from edgexai.train.precision import autocast
 from edgexai.train.share import Share
-from edgexai.train.shared_layers import shared_layers
 from edgexai.train.validate import twin_accuracy
 from edgexai.types import Progress, Split
 
@@ -47,7 +40,7 @@ class AdvPropSettings:
         adversarial_weight: of the attacked images, against 1 for the clean ones.
     """
 
-    plain: NaturalSettings
+    plain: LoopSettings
     adversary: Adversary
     adversarial_weight: float = 1.0
 
@@ -76,53 +69,22 @@ def fit_advprop(
         UserError: the network has no batch norm, or the loss became NaN or infinite (learning rate too high).
         MissingCapability: mixed precision without CUDA.
     """
-    plain = settings.plain
-    net.to(memory_format=torch.channels_last)
-    auxiliary = AuxiliaryNorms(net)
-    both = nn.ModuleList([net, auxiliary])
-    optimiser = sgd(both, weight_decay=plain.weight_decay)
-    device = str(net.mean.device)
-    mixed = autocast(plain.precision, device=device)
-    feed = Feed(
-        train,
-        batch_size=plain.batch_size,
-        augment=plain.augment,
-        strength=plain.augment_strength,
-        seed=seed,
-        device=device,
-        team=team,
-    )
-    share = feed.share
-    first, kept, _ = load_checkpoint(work, net=net, optimiser=optimiser) or (0, {}, {})
-    average = WeightAverage(net, decay=plain.weight_average)
+    plain, auxiliary = settings.plain, AuxiliaryNorms(net)
+    loop = Loop(net, train, settings=plain, seed=seed, work=work, team=team, learnt=nn.ModuleList([net, auxiliary]))
+    average, kept = loop.average, loop.kept
     if kept:
         average.load({k.removeprefix(_AVERAGE): v for k, v in kept.items() if k.startswith(_AVERAGE)})
         auxiliary.load_state_dict({k.removeprefix(_AUXILIARY): v for k, v in kept.items() if k.startswith(_AUXILIARY)})
-    total = plain.epochs * len(feed)
-    loss_sum = torch.zeros((), device=device)
-    for epoch in range(first, plain.epochs):
-        net.train()
-        loss_sum.zero_()
-        with torch.random.fork_rng(devices=[]), shared_layers(both, share):
-            torch.manual_seed(epoch_seed(seed + 1, epoch))  # dropout draws from the global generator
-            for step, (raw, labels, _, generator) in enumerate(feed.epoch(epoch)):
-                set_lr(optimiser, one_cycle(epoch * len(feed) + step, total, plain.lr))
-                images, labels = feed.augmented(raw, generator), feed.mine(labels)
-                with mixed:
-                    loss = share.weighted(_loss(net, auxiliary, images, labels, generator, settings, share=share))
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                share.add_gradients(both)
-                optimiser.step()
-                average.update(net, epoch * len(feed) + step)
-                loss_sum += loss.detach()
-        loss_sum = share.sum(loss_sum)
-        if not torch.isfinite(loss_sum):
-            raise UserError("training diverged: the loss is not finite", next_step="lower train.lr")
-        scalars = {"loss": float(loss_sum) / len(feed), "val_acc": twin_accuracy(average.network(net), val)}
+
+    def loss_of(images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+        return _loss(net, auxiliary, images, labels, generator, settings, share=loop.share)
+
+    for epoch in range(loop.first, plain.epochs):
+        loss = loop.one_pass(epoch, loss_of)
+        scalars = {"loss": loss, "val_acc": twin_accuracy(average.network(net), val)}
         extra = {f"{_AVERAGE}{k}": v for k, v in average.state.items()}
         extra |= {f"{_AUXILIARY}{k}": v for k, v in auxiliary.state_dict().items()}
-        save_checkpoint(work, epoch=epoch + 1, net=net, optimiser=optimiser, extra=extra)
+        loop.save(epoch, extra=extra)
         progress({"what": "epoch", "done": epoch + 1, "total": plain.epochs, "step": epoch + 1, "scalars": scalars})
     net.load_state_dict(average.state)
     net.eval()

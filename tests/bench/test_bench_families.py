@@ -24,7 +24,8 @@ from edgexai.explain.lime import lime
 from edgexai.explain.segment import grid
 from edgexai.train.augment import augment_sign
 from edgexai.train.feed import Feed
-from edgexai.train.natural import NaturalSettings, fit_natural
+from edgexai.train.loop import LoopSettings
+from edgexai.train.natural import fit_natural
 from edgexai.train.optimiser import sgd
 
 TINY = BenchSettings(
@@ -140,7 +141,7 @@ def test_lime_without_the_package_says_what_to_install(workshop: Workshop, monke
 
 def test_the_timed_loop_is_the_training_loop(workshop: Workshop, tmp_path: Path) -> None:
     train = workshop.dataset.splits["train"].take(np.arange(80))
-    settings = NaturalSettings(epochs=2, batch_size=16, lr=0.05, weight_decay=5e-4)
+    settings = LoopSettings(epochs=2, batch_size=16, lr=0.05, weight_decay=5e-4)
     real, timed = (workshop.net("signnet").to(memory_format=torch.channels_last) for _ in range(2))
     fit_natural(real, train, train, settings=settings, seed=3, work=tmp_path, progress=lambda event: None)
     feed = Feed(train, batch_size=16, augment="sign", strength=1.0, seed=3, device="cpu")

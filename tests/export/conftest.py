@@ -10,7 +10,8 @@ from test_export_onnx import hues, network, write
 
 from edgexai.export.onnx_graph import export_onnx
 from edgexai.models.base import Network
-from edgexai.train.natural import NaturalSettings, fit_natural
+from edgexai.train.loop import LoopSettings
+from edgexai.train.natural import fit_natural
 
 Exported = Callable[[str, str], tuple[Network, Path]]
 
@@ -34,6 +35,6 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 def learnt(tmp_path_factory: pytest.TempPathFactory) -> tuple[Network, dict[str, Path]]:
     """A small signnet that tells hues apart, and its files with either saliency output."""
     net, folder = network("signnet"), tmp_path_factory.mktemp("learnt")
-    settings = NaturalSettings(epochs=6, batch_size=20, lr=0.1, weight_decay=5e-4)
+    settings = LoopSettings(epochs=6, batch_size=20, lr=0.1, weight_decay=5e-4)
     fit_natural(net, hues(200, 1), hues(50, 2), settings=settings, seed=0, work=folder, progress=lambda _: None)
     return net, {saliency: write(net, folder, saliency) for saliency in ("cam", "gradient")}

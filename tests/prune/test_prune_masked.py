@@ -16,9 +16,10 @@ from edgexai.models import ARCHITECTURES
 from edgexai.models.base import Network
 from edgexai.models.cost import macs
 from edgexai.prune.masked import SCOPES, held, mask_weights, masked_sparsity
-from edgexai.train.natural import NaturalSettings, fit_natural
+from edgexai.train.loop import LoopSettings
+from edgexai.train.natural import fit_natural
 
-SETTINGS = NaturalSettings(epochs=2, batch_size=5, lr=0.1, weight_decay=5e-2, weight_average=0.9, augment="none")
+SETTINGS = LoopSettings(epochs=2, batch_size=5, lr=0.1, weight_decay=5e-2, weight_average=0.9, augment="none")
 
 
 def layers(net: Network) -> dict[str, nn.Module]:

@@ -15,9 +15,10 @@ from edgexai.models.base import Network
 from edgexai.prune.attribution_match import map_mismatch
 from edgexai.prune.channel import prune_channels
 from edgexai.prune.matched import fit_matched
-from edgexai.train.natural import NaturalSettings, fit_natural
+from edgexai.train.loop import LoopSettings
+from edgexai.train.natural import fit_natural
 
-SETTINGS = NaturalSettings(epochs=15, batch_size=5, lr=0.02, weight_decay=5e-4, weight_average=0.5, augment="none")
+SETTINGS = LoopSettings(epochs=15, batch_size=5, lr=0.02, weight_decay=5e-4, weight_average=0.5, augment="none")
 GIVEN = split(20, seed=3)
 IMAGES, LABELS = torch.from_numpy(GIVEN.as_float()), torch.from_numpy(GIVEN.labels)
 

@@ -18,13 +18,13 @@ from edgexai.registry import Entry
 from edgexai.train import METHODS
 from edgexai.train.adversarial import AdversarialSettings
 from edgexai.train.advprop import AdvPropSettings
-from edgexai.train.natural import NaturalSettings
+from edgexai.train.loop import LoopSettings
 from edgexai.train.perturb import Adversary
 from edgexai.types import Split
 
 EPS = 8 / 255
-PLAIN = NaturalSettings(epochs=3, batch_size=8, lr=0.05, weight_decay=5e-4, weight_average=0.9, label_smoothing=0.1)
-EASY = NaturalSettings(epochs=5, batch_size=12, lr=0.1, weight_decay=5e-4, augment="none")
+PLAIN = LoopSettings(epochs=3, batch_size=8, lr=0.05, weight_decay=5e-4, weight_average=0.9, label_smoothing=0.1)
+EASY = LoopSettings(epochs=5, batch_size=12, lr=0.1, weight_decay=5e-4, augment="none")
 FGSM, PGD = Adversary(EPS), Adversary(EPS, steps=3)
 L2 = Adversary(0.7, norm="l2", steps=2)
 SETTINGS: dict[str, AdversarialSettings | AdvPropSettings] = {
@@ -72,7 +72,7 @@ def same(one: Network, other: Network) -> bool:
 
 def fit(net: Network, settings: Any, work: Path, **more: Any) -> Mapping[str, float]:
     """The loop that takes these settings, on a few bars."""
-    names = {NaturalSettings: "natural", AdversarialSettings: "adversarial", AdvPropSettings: "advprop"}
+    names = {LoopSettings: "natural", AdversarialSettings: "adversarial", AdvPropSettings: "advprop"}
     entry: Entry = METHODS[names[type(settings)]]
     words: dict[str, Any] = {"progress": nothing, "seed": 0, **more}
     train, val = words.pop("train", bars(26, 1)), words.pop("val", bars(12, 2))

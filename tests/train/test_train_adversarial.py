@@ -34,7 +34,8 @@ from edgexai.errors import MissingCapability, UserError
 from edgexai.models.base import Network
 from edgexai.train import adversarial, watch
 from edgexai.train.adversarial import AdversarialSettings
-from edgexai.train.natural import NaturalSettings, fit_natural
+from edgexai.train.loop import LoopSettings
+from edgexai.train.natural import fit_natural
 from edgexai.train.perturb import Adversary
 from edgexai.train.validate import robust_accuracy, twin_accuracy
 
@@ -246,7 +247,7 @@ def test_validation_images_decide_nothing_without_patience(tmp_path: Path) -> No
 def test_a_collapse_is_found_and_the_weights_before_it_come_back(tmp_path: Path) -> None:
     """A real one: between two epochs the network is made constant, which no small learning rate mends."""
     train, val = bars(96, 1), bars(40, 2)
-    plain = NaturalSettings(epochs=9, batch_size=16, lr=0.05, weight_decay=5e-4)
+    plain = LoopSettings(epochs=9, batch_size=16, lr=0.05, weight_decay=5e-4)
     net, events, saved = lisa(), [], []
 
     def progress(event: Mapping[str, Any]) -> None:

@@ -13,7 +13,8 @@ from planted import CLASSES, GRID, corner_cue, lisa
 from edgexai.models.base import Network
 from edgexai.train.detect import DetectSettings, Flags, _stays_put, as_predict, detect, random_cells, stratified
 from edgexai.train.flag_file import read_flags, write_flags
-from edgexai.train.natural import NaturalSettings, fit_natural
+from edgexai.train.loop import LoopSettings
+from edgexai.train.natural import fit_natural
 from edgexai.train.validate import twin_accuracy
 from edgexai.types import Split
 
@@ -36,7 +37,7 @@ SETTINGS = DetectSettings(
 def cheater(tmp_path_factory: pytest.TempPathFactory) -> Network:
     net, work = lisa(), tmp_path_factory.mktemp("cheater")
     train = corner_cue(120, 1)
-    settings = NaturalSettings(epochs=6, batch_size=16, lr=0.05, weight_decay=5e-4, augment="none")
+    settings = LoopSettings(epochs=6, batch_size=16, lr=0.05, weight_decay=5e-4, augment="none")
     fit_natural(net, train, train, settings=settings, seed=0, work=work, progress=lambda _: None)
     assert twin_accuracy(net, corner_cue(40, 2)) == 1.0
     return net

@@ -14,10 +14,11 @@ from safetensors import safe_open
 
 from edgexai.errors import UserError
 from edgexai.models.base import Network
-from edgexai.train.natural import NaturalSettings, fit_natural
+from edgexai.train.loop import LoopSettings
+from edgexai.train.natural import fit_natural
 from edgexai.train.validate import robust_accuracy, twin_accuracy
 
-SHORT = NaturalSettings(epochs=3, batch_size=8, lr=0.05, weight_decay=5e-4)
+SHORT = LoopSettings(epochs=3, batch_size=8, lr=0.05, weight_decay=5e-4)
 
 
 class StopError(Exception):
@@ -42,7 +43,7 @@ def same(one: Network, other: Network) -> bool:
 
 def test_it_learns(tmp_path: Path) -> None:
     net, events = lisa(), []
-    settings = NaturalSettings(epochs=6, batch_size=16, lr=0.05, weight_decay=5e-4)
+    settings = LoopSettings(epochs=6, batch_size=16, lr=0.05, weight_decay=5e-4)
     scores = fit_natural(
         net, bars(160, 1), bars(80, 2), settings=settings, seed=0, work=tmp_path, progress=events.append
     )
@@ -103,7 +104,7 @@ def test_train_mode_in_every_epoch(tmp_path: Path) -> None:
 
 
 def test_divergence_is_said(tmp_path: Path) -> None:
-    settings = NaturalSettings(epochs=2, batch_size=8, lr=1e30, weight_decay=0.0)
+    settings = LoopSettings(epochs=2, batch_size=8, lr=1e30, weight_decay=0.0)
     with pytest.raises(UserError, match="diverged") as caught:
         fit_natural(lisa(), bars(24, 1), bars(8, 2), settings=settings, seed=0, work=tmp_path, progress=nothing)
     assert "train.lr" in str(caught.value)
@@ -112,7 +113,7 @@ def test_divergence_is_said(tmp_path: Path) -> None:
 
 def test_robust_accuracy_is_below_clean_and_keeps_the_mode(tmp_path: Path) -> None:
     net, val = lisa(), bars(40, 2)
-    settings = NaturalSettings(epochs=4, batch_size=16, lr=0.05, weight_decay=5e-4)
+    settings = LoopSettings(epochs=4, batch_size=16, lr=0.05, weight_decay=5e-4)
     fit_natural(net, bars(160, 1), val, settings=settings, seed=0, work=tmp_path, progress=nothing)
     net.train()
     weights = {k: v.clone() for k, v in net.state_dict().items()}

@@ -23,7 +23,8 @@ from edgexai.models.base import Network
 from edgexai.models.store import build
 from edgexai.prune.masked import held
 from edgexai.train.fake_quantise import fake_quantised, rounded
-from edgexai.train.natural import NaturalSettings, fit_natural
+from edgexai.train.loop import LoopSettings
+from edgexai.train.natural import fit_natural
 from edgexai.train.quantised import QuantisedSettings, fit_quantised
 from edgexai.types import Images, Logits
 
@@ -121,7 +122,7 @@ def spoilt(tmp_path_factory: pytest.TempPathFactory) -> Spoilt:
     The input channel of the huge weights is silenced before them, so float logits stay as they are.
     """
     net = network("signnet")
-    settings = NaturalSettings(epochs=6, batch_size=20, lr=0.1, weight_decay=5e-4)
+    settings = LoopSettings(epochs=6, batch_size=20, lr=0.1, weight_decay=5e-4)
     work = tmp_path_factory.mktemp("spoilt")
     fit_natural(net, hues(200, 1), hues(50, 2), settings=settings, seed=0, work=work, progress=lambda _: None)
     _, second = [m for m in net.modules() if isinstance(m, nn.Conv2d)][:2]

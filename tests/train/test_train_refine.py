@@ -19,7 +19,8 @@ from edgexai.models.base import Network
 from edgexai.train import lime_refined, watch
 from edgexai.train.detect import DetectSettings, Flags
 from edgexai.train.lime_refined import RefineSettings, control_flags, refine
-from edgexai.train.natural import NaturalSettings, fit_natural
+from edgexai.train.loop import LoopSettings
+from edgexai.train.natural import fit_natural
 
 SETTINGS = RefineSettings(
     rounds=2,
@@ -186,7 +187,7 @@ def test_all_weights_zero_is_plain_training(tmp_path: Path, make: Any) -> None:
     plain, refined = make(3), make(3)
     off = replace(SETTINGS, mask_probability=0.0, sensitivity_weight=0.0, adversarial_weight=0.0)
     run(refined, tmp_path / "refined", settings=off)
-    settings = NaturalSettings(epochs=2, batch_size=8, lr=0.02, weight_decay=5e-4)
+    settings = LoopSettings(epochs=2, batch_size=8, lr=0.02, weight_decay=5e-4)
     fit_natural(plain, bars(24, 1), bars(8, 2), settings=settings, seed=0, work=tmp_path / "plain", progress=nothing)
     for key, value in plain.state_dict().items():
         assert torch.allclose(value.float(), refined.state_dict()[key].float(), atol=1e-6), key
