@@ -43,6 +43,7 @@ def launched(
     return events
 
 
+@pytest.mark.slow
 def test_two_workers_share_stages_and_one_failure_stays_alone(tmp_path: Path) -> None:
     """Three recipes with one training between two of them, and one whose data are not here."""
     recipes = [loaded("one"), absent("missing"), loaded("same"), loaded("other", train={"epochs": 1})]

@@ -164,6 +164,7 @@ def lost(path: Path, teacher: Network) -> float:
     return float((found.argmax(1) != wanted.argmax(1)).mean())
 
 
+@pytest.mark.slow
 def test_it_wins_back_what_rounding_took(spoilt: Spoilt, tmp_path: Path) -> None:
     before = lost(spoilt.path, spoilt.net)
     assert before > 0.1  # or there would be nothing to win
