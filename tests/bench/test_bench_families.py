@@ -73,7 +73,7 @@ AIMS = {
 }
 BY_THEMSELVES = ("coverage", "lime", "memory", "metrics", "stability", "target")
 """Families with tests of their own."""
-SECONDS_EACH = ("epoch", "explain", "saliency", "adversarial")
+SECONDS_EACH = ("epoch", "explain", "saliency", "adversarial", "pruned")
 
 
 @pytest.fixture(scope="module", autouse=True)
