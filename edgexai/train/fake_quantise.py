@@ -1,19 +1,21 @@
 """A network's forward pass with int8's rounding in it: what the file for the board computes, with gradients.
 
-Inputs of the layers are rounded in fixed steps to -128..127, weights per output channel to -127..127, biases and all
-else stay in float; halves go to the even level. Batch norm is applied by its running statistics. It stands behind the
-rounding here and inside the weight in the file; since its factor belongs to an output channel and levels are symmetric,
-both round to the same levels. Gradients pass a rounding as if it were not there (Bengio et al. 2013), but not where an
-input was clipped.
+Inputs of the layers are rounded in fixed steps to -128..127, for whoever else reads them too; weights per output
+channel to -127..127; biases and all else stay in float; halves go to the even level. Batch norm is applied by its
+running statistics. It stands behind the rounding here and inside the weight in the file; since its factor belongs to an
+output channel and levels are symmetric, both round to the same levels. Gradients pass a rounding as if it were not
+there (Bengio et al. 2013), but not where an input was clipped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.overrides import TorchFunctionMode
 
 from edgexai.errors import UserError
 from edgexai.models.base import Network
@@ -56,36 +58,97 @@ def fake_quantised(net: Network, images: Tensor, steps: Mapping[str, float]) -> 
         steps: parameter name of each rounded layer's weight -> step of its input, see ``export.rounding``.
 
     Raises:
-        UserError: a name is not the weight of a Conv2d or Linear of ``net``, or ``net`` is in train mode.
+        UserError: a name is not the weight of a Conv2d or Linear of ``net``, ``net`` is in train mode, or a rounded
+            layer's input cannot be followed to where it is made.
     """
     if net.training:
         raise UserError("fake quantisation: the network is in train mode, the file is not; call eval() first")
     layers = _layers(net, steps)
     weights: dict[str, Tensor] = {}
-    hooks = []
+    sizes = {name: images.new_tensor(step) for name, step in steps.items()}
     for name, layer in layers.items():
         weight = layer.get_parameter("weight")
         size = weight.detach().abs().flatten(1).amax(1) / _HIGH
         size = torch.where(size > 0, size, torch.ones_like(size))  # a channel of zeros, which every step holds
         weights[name] = rounded(weight, size.view(-1, *[1] * (weight.ndim - 1)))
-        hooks.append(layer.register_forward_pre_hook(_Input(steps[name])))
+    rounding: dict[int, Tensor] = {}
+    with torch.no_grad():
+        _run(net, weights, images[:1].detach(), layers, sizes, _Results({}, finds=rounding))
+    return _run(net, weights, images, layers, sizes, _Results(rounding))
+
+
+class _Results(TorchFunctionMode):
+    """Numbers results in the order in which they are made, the same in every run of a network, and rounds some.
+
+    A result is rounded where it is made, not where a layer reads it, because whatever else reads it (the other branch
+    of a residual sum, a concatenation) reads the rounded one in the file too.
+
+    Args:
+        rounding: number of a result -> its step.
+        finds: filled with those of the results that rounded layers read; given on the first run alone.
+    """
+
+    def __init__(self, rounding: Mapping[int, Tensor], *, finds: dict[int, Tensor] | None = None) -> None:
+        super().__init__()
+        self._rounding, self._finds = rounding, finds
+        self._numbers: dict[int, int] = {}
+        self._alive: list[Tensor] = []  # so that no identity is given twice
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        return self.made(out) if isinstance(out, Tensor) else out
+
+    def made(self, out: Tensor) -> Tensor:
+        """A new result, or the same one changed in place."""
+        number = len(self._alive)
+        if number in self._rounding:
+            out = rounded(out, self._rounding[number])
+        self._alive.append(out)
+        self._numbers[id(out)] = number
+        return out
+
+    def read(self, name: str, given: Tensor, step: Tensor) -> None:
+        """A rounded layer reads ``given``.
+
+        Raises:
+            UserError: nobody saw it made.
+        """
+        number = self._numbers.get(id(given))
+        if number is not None and self._finds is not None:
+            self._finds[number] = step
+        elif number not in self._rounding:
+            raise UserError(
+                f"fake quantisation: what {name} reads cannot be followed to where it is made",
+                next_step="return the result of an operation instead of changing it in place, or set "
+                "export.qat_epochs = 0",
+            )
+
+
+def _run(
+    net: Network,
+    weights: Mapping[str, Tensor],
+    images: Tensor,
+    layers: Mapping[str, nn.Module],
+    steps: Mapping[str, Tensor],
+    results: _Results,
+) -> Tensor:
+    hooks = [
+        layer.register_forward_pre_hook(lambda _, given, name=name: results.read(name, given[0], steps[name]))
+        for name, layer in layers.items()
+    ]
     try:
-        logits: Tensor = functional_call(net, weights, (images,))
+        with results:
+            logits: Tensor = functional_call(net, dict(weights), (results.made(images),))
     finally:
         for hook in hooks:
             hook.remove()
     return logits
-
-
-class _Input:
-    """Rounds what a layer is given."""
-
-    def __init__(self, step: float) -> None:
-        self.step = step
-
-    def __call__(self, layer: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        first, *others = given
-        return rounded(first, torch.tensor(self.step, dtype=first.dtype, device=first.device)), *others
 
 
 def _layers(net: Network, steps: Mapping[str, float]) -> dict[str, nn.Module]:

@@ -106,6 +106,38 @@ def test_what_it_refuses() -> None:
         fake_quantised(net.eval(), images, {"body.99.weight": 0.1})
 
 
+class _Two(nn.Module):
+    """What the second layer reads is read a second time, by the sum; changed in place where ``hidden``."""
+
+    def __init__(self, *, hidden: bool) -> None:
+        super().__init__()
+        self.first, self.second, self.hidden = nn.Linear(3, 4), nn.Linear(4, 4), hidden
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        read = self.first(images)
+        if self.hidden:
+            read.relu_()
+        else:
+            read = torch.relu(read)
+        return self.second(read) + read
+
+
+def test_whoever_reads_it_reads_it_rounded() -> None:
+    """By hand: both summands come of the rounded values; a result that cannot be replaced is refused."""
+    torch.manual_seed(0)
+    net, images, step = _Two(hidden=False).eval(), torch.rand(5, 3), 0.25
+    weights = net.second.weight.detach()
+    size = weights.abs().amax(1, keepdim=True) / 127
+    with torch.no_grad():
+        read = (torch.relu(net.first(images)) / step).round() * step
+        wanted = read @ ((weights / size).round() * size).T + net.second.bias + read
+        found = fake_quantised(net, images, {"second.weight": step})  # type: ignore[arg-type]
+    assert torch.allclose(found, wanted, atol=1e-6)
+    assert (read != torch.relu(net.first(images))).any()
+    with pytest.raises(UserError, match=r"second\.weight reads cannot be followed"):
+        fake_quantised(_Two(hidden=True).eval(), images, {"second.weight": step})  # type: ignore[arg-type]
+
+
 # The loop, on a network whose rounding does harm.
 
 
