@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,31 +16,40 @@ from edgexai.report.side_by_side import unlike
 from edgexai.types import Row
 
 _ONE_PROBE_SET = ("n", "explain_n", "eps", "attacks", "pgd_steps", "split", "clean_n")
+_WHICH_ARE_CLEAN = frozenset({"split", "clean_n"})
+_HELD_OUT = "clean/val"
 
 
 def paired_rows(first: RunFolder, other: RunFolder, *, home: Path) -> tuple[list[Row], str]:
     """``other`` minus ``first`` on the same images: accuracies, Gini, share on the sign, ROAD gap.
 
-    ROAD gaps are formed on the images that both engines get right.
+    ROAD gaps are formed on the images that both engines get right. Where the runs drew or attacked images in different
+    ways, the accuracy on clean test images is left: those are the same ones.
 
     Args:
         first, other: the runs.
         home: EDGEXAI_HOME, whose store keeps the values per image.
 
     Returns:
-        Rows, and "" or the reason why there are none. They are [] unless data, seed and probe settings agree.
+        Rows, and "" or the reason why there are none, or none but those of clean images.
     """
     if why := unlike(first, other):
         return [], why[0]
     if first.recipe.get("seed") != other.recipe.get("seed"):
         return [], f"other seed ({first.recipe.get('seed')} and {other.recipe.get('seed')}): other images were drawn"
     tables = [run.recipe.get("measure") or {} for run in (first, other)]
-    if changed := [key for key in _ONE_PROBE_SET if tables[0].get(key) != tables[1].get(key)]:
-        return [], f"[measure] differs in {', '.join(changed)}: other images or attacks"
-    sides = [_measured(run, home) for run in (first, other)]
-    if sides[0] is None or sides[1] is None:
+    changed = [key for key in _ONE_PROBE_SET if tables[0].get(key) != tables[1].get(key)]
+    why = f"[measure] differs in {', '.join(changed)}: other images or attacks" if changed else ""
+    if not _WHICH_ARE_CLEAN.isdisjoint(changed):
+        return [], why
+    one, base = _measured(other, home), _measured(first, home)
+    if one is None or base is None:
         return [], "the values per image of one run are no longer in the store; run its recipe again to have them"
-    return difference_rows(sides[1], sides[0], against=first.name, seed=int(first.recipe.get("seed") or 0)), ""
+    if changed:
+        one = replace(
+            one, verdicts={k: v for k, v in one.verdicts.items() if k.startswith("clean/") and k != _HELD_OUT}
+        )
+    return difference_rows(one, base, against=first.name, seed=int(first.recipe.get("seed") or 0)), why
 
 
 def _measured(run: RunFolder, home: Path) -> Measured | None:

@@ -172,11 +172,18 @@ def unmeasured(evidence: Evidence) -> list[tuple[str, str, str, str]]:
     ]
 
 
+_ONLY_WITH_THEIR_STEP = (
+    "roi_area", "robust_acc", "saliency_fidelity", "saliency_top20_overlap", "calibration_agreement",
+    "calibration_fidelity", "qat_accuracy", "qat_agreement",
+)  # fmt: skip
+"""Not missing where a run has no such gate, choice or training: the first two are told otherwise."""
+
+
 def absent(evidence: Evidence) -> list[str]:
     """What a full report has and this run has no row of at all."""
     have = {i.row.metric for i in evidence.items}
     attacks = set(evidence.values("robust_acc", "attack"))
-    told = [METRIC_NAMES[m] for m in METRIC_NAMES if m not in have and m not in ("roi_area", "robust_acc")]
+    told = [METRIC_NAMES[m] for m in METRIC_NAMES if m not in have and m not in _ONLY_WITH_THEIR_STEP]
     told += [f"Accuracy under {a}" for a in ("PGD", "Square", "noise") if a.lower() not in attacks]
     if "control" not in evidence.arms and "refined" in evidence.arms:
         told.append("The control arm (the same budget with random cells)")

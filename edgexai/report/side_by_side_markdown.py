@@ -37,8 +37,8 @@ def comparison_markdown(
     for table in paired:
         parts.append(f"## {table['letter']} minus {letters[0]}, paired by image")
         if table["reason"]:
-            parts.append(f"None: {_escape(table['reason'])}.")
-        else:
+            parts.append(f"{'Of nothing else' if table['lines'] else 'None'}: {_escape(table['reason'])}.")
+        if table["lines"]:
             lines = [[ln["name"], _difference(ln["difference"]), f"{ln['n']:,}", ln["test"]] for ln in table["lines"]]
             parts.append(_table(["", "Difference", "n", "Test"], lines))
     return "\n\n".join(parts) + "\n"

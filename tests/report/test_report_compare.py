@@ -132,7 +132,7 @@ class _Page(HTMLParser):
 
 
 def _folder(path: Path, name: str, *, right: np.ndarray, home: Path, key: str, **recipe: object) -> Path:
-    """A run folder with its entry in the store: clean verdicts only."""
+    """A run folder with its entry in the store: verdicts of the clean test and validation images, and under PGD."""
     path.mkdir(parents=True)
     value, low, high = wilson(int(right.sum()), len(right))
     row = replace(ENGINE, value=value, low=low, high=high, interval="wilson", n=len(right))
@@ -142,7 +142,8 @@ def _folder(path: Path, name: str, *, right: np.ndarray, home: Path, key: str, *
     (path / "recipe.lock.json").write_text(json.dumps(lock))
     entry = home / "store" / "measure" / key
     entry.mkdir(parents=True)
-    np.savez(entry / "verdicts.npz", **{"fp32|clean/test": right, "twin|ris/ig": np.zeros(3)})
+    others = {"fp32|robust/pgd@8/255": right[:50], "fp32|clean/val": right[:20], "twin|ris/ig": np.zeros(3)}
+    np.savez(entry / "verdicts.npz", **{"fp32|clean/test": right}, **others)
     (entry / "meta.json").write_text(json.dumps({"digest": f"m{key}"}))
     return path
 
@@ -163,7 +164,8 @@ def two(tmp_path: Path) -> tuple[Path, Path, Path]:
 def test_verdicts_in_the_store_are_paired_by_image(two: tuple[Path, Path, Path]) -> None:
     home, one, other = two
     rows, reason = paired_rows(read_run(one), read_run(other), home=home)
-    (row,) = rows
+    row, *others = rows
+    assert [(r.metric, r.split) for r in others] == [("robust_acc_difference", "test"), ("clean_acc_difference", "val")]
     with np.load(home / "store/measure/1/verdicts.npz") as a, np.load(home / "store/measure/2/verdicts.npz") as b:
         mean = float(b["fp32|clean/test"].mean() - a["fp32|clean/test"].mean())
     assert (reason, row.metric, row.n) == ("", "clean_acc_difference", 400)
@@ -179,7 +181,11 @@ def test_pairing_is_refused_with_its_reason(two: tuple[Path, Path, Path], tmp_pa
     seed = _folder(tmp_path / "s", "s", right=np.ones(400, bool), home=home, key="3", seed=5)
     assert "other seed (0 and 5)" in paired_rows(first, read_run(seed), home=home)[1]
     few = _folder(tmp_path / "f", "f", right=np.ones(400, bool), home=home, key="4", measure={"n": 50})
-    assert "differs in n" in paired_rows(first, read_run(few), home=home)[1]
+    rows, reason = paired_rows(first, read_run(few), home=home)
+    assert "differs in n" in reason
+    assert [(r.metric, r.split, r.n) for r in rows] == [("clean_acc_difference", "test", 400)]  # all the same images
+    cut = _folder(tmp_path / "c", "c", right=np.ones(400, bool), home=home, key="5", measure={"clean_n": 50})
+    assert paired_rows(first, read_run(cut), home=home)[0] == []
     (home / "store/measure/2/meta.json").write_text('{"digest": "another build"}')
     assert "no longer in the store" in paired_rows(first, read_run(other), home=home)[1]
 
@@ -202,7 +208,7 @@ def test_page_and_markdown_say_the_same(two: tuple[Path, Path, Path], tmp_path: 
         for value in re.findall(r"[+−]?\d+\.\d (?:%|pp)", row):
             assert value in shown
     assert "B minus A, paired by image" in markdown
-    assert markdown.count("McNemar") == text.count("McNemar") == 1
+    assert markdown.count("McNemar") == text.count("McNemar") == 3  # clean, held out, under PGD
     assert not re.search(r"\b(None|nan)\b", shown)
 
 
