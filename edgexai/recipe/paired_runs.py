@@ -39,9 +39,9 @@ def paired_rows(first: RunFolder, other: RunFolder, *, home: Path) -> tuple[list
         return [], f"other seed ({first.recipe.get('seed')} and {other.recipe.get('seed')}): other images were drawn"
     tables = [run.recipe.get("measure") or {} for run in (first, other)]
     changed = [key for key in _ONE_PROBE_SET if tables[0].get(key) != tables[1].get(key)]
-    why = f"[measure] differs in {', '.join(changed)}: other images or attacks" if changed else ""
+    reason = f"[measure] differs in {', '.join(changed)}: other images or attacks" if changed else ""
     if not _WHICH_ARE_CLEAN.isdisjoint(changed):
-        return [], why
+        return [], reason
     one, base = _measured(other, home), _measured(first, home)
     if one is None or base is None:
         return [], "the values per image of one run are no longer in the store; run its recipe again to have them"
@@ -49,7 +49,7 @@ def paired_rows(first: RunFolder, other: RunFolder, *, home: Path) -> tuple[list
         one = replace(
             one, verdicts={k: v for k, v in one.verdicts.items() if k.startswith("clean/") and k != _HELD_OUT}
         )
-    return difference_rows(one, base, against=first.name, seed=int(first.recipe.get("seed") or 0)), why
+    return difference_rows(one, base, against=first.name, seed=int(first.recipe.get("seed") or 0)), reason
 
 
 def _measured(run: RunFolder, home: Path) -> Measured | None:

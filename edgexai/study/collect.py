@@ -1,4 +1,4 @@
-"""Reads what a study's recipes left: rows of one artefact per arm and seed, and the per-image values behind them.
+"""Reads what a study's recipes left: rows per arm and seed, and the per-image values behind them.
 
 Rows come from each recipe's compare stage, so that flags are set; ROAD is formed anew on the images that all arms of a
 seed get right, because a recipe only knows its own networks.
@@ -38,13 +38,15 @@ class ArmSeed:
 
     Attributes:
         arm, seed: of the study.
-        rows: ``Row.arm`` is the study's arm.
-        verdicts: per-image values of the artefact, as ``measure.compare.Measured``.
+        artefact: file whose rows count where a column names no other.
+        rows: of every artefact; ``Row.arm`` is the study's arm.
+        verdicts: per-image values of ``artefact``, as ``measure.compare.Measured``.
         nodes: the recipe's outcomes, for keys and times.
     """
 
     arm: str
     seed: int
+    artefact: str
     rows: tuple[Row, ...]
     verdicts: Mapping[str, NDArray[Any]]
     nodes: tuple[Outcome, ...]
@@ -56,7 +58,7 @@ def collect(arm: str, seed: int, outcomes: Sequence[Outcome], *, network: str, a
     Args:
         outcomes: of ``recipe.run.run_recipe``.
         network: "natural", "refined", "control" or "pruned".
-        artefact: file whose rows count; rows of the twin are kept beside them.
+        artefact: file whose rows count, beside those of the twin, and whose per-image values are taken.
 
     Raises:
         UserError: the recipe has no such network or artefact.
@@ -68,7 +70,7 @@ def collect(arm: str, seed: int, outcomes: Sequence[Outcome], *, network: str, a
         raise UserError(f'arm {arm}: its recipe measures no "{network}" network; it has: {has}')
     lines = (by_name["compare"].folder / "rows.jsonl").read_text().splitlines()
     rows = [Row.from_json(line) for line in lines]
-    mine = [row for row in rows if row.arm == network and row.artefact in (artefact, "twin")]
+    mine = [row for row in rows if row.arm == network]
     mine = [row for row in mine if row.metric not in _OF_COMMON_IMAGES and not row.metric.endswith("_difference")]
     if not any(row.artefact == artefact for row in mine):
         raise UserError(
@@ -83,9 +85,10 @@ def collect(arm: str, seed: int, outcomes: Sequence[Outcome], *, network: str, a
             Row(arm, "twin", "twin", name, 0.0, unit, n=1, interval="exact", split="none")
             for name, unit in counts.items()
         ]
-    mine += [_median_stability(row, verdicts) for row in mine if row.metric == _RIS and row.value is not None]
+    own = [row for row in mine if row.metric == _RIS and row.value is not None and row.artefact in (artefact, "twin")]
+    mine += [_median_stability(row, verdicts) for row in own]
     mine = [replace(row, arm=arm, seed=seed) for row in mine]
-    return ArmSeed(arm, seed, tuple(mine), verdicts, tuple(outcomes))
+    return ArmSeed(arm, seed, artefact, tuple(mine), verdicts, tuple(outcomes))
 
 
 def _median_stability(row: Row, verdicts: Mapping[str, NDArray[Any]]) -> Row:
@@ -97,7 +100,7 @@ def _median_stability(row: Row, verdicts: Mapping[str, NDArray[Any]]) -> Row:
 
 def with_road(arms: Sequence[ArmSeed]) -> list[ArmSeed]:
     """All arms of ONE seed with their ROAD rows on the images that every one of them gets right."""
-    first = next(row for row in arms[0].rows if row.subject == "engine")
+    first = next(row for row in arms[0].rows if row.artefact == arms[0].artefact)
     measured = [Measured(a.arm, first.artefact, first.runtime, a.verdicts, _split(a)) for a in arms]
     rows = road_rows(measured, seed=arms[0].seed)
     right = [a.verdicts["road/base"] for a in arms if "road/base" in a.verdicts]
@@ -115,7 +118,9 @@ def find(found: ArmSeed, column: str) -> Row | None:
         UserError: several rows fit; the details that tell them apart are listed.
     """
     metric, wanted = parse_column(column)
-    fitting = [row for row in found.rows if row.metric == metric and row.value is not None and _fits(row, wanted)]
+    counts = (wanted["artefact"],) if "artefact" in wanted else (found.artefact, "twin")
+    rows = [row for row in found.rows if row.metric == metric and row.value is not None and row.artefact in counts]
+    fitting = [row for row in rows if _fits(row, wanted)]
     if len(fitting) > 1:
         fitting = [row for row in fitting if row.subject == "engine"] or fitting
     if len(fitting) > 1:
@@ -131,6 +136,8 @@ def find(found: ArmSeed, column: str) -> Row | None:
 def per_image(found: ArmSeed, column: str) -> NDArray[np.float64] | None:
     """The values behind a number, one per explained image in probe order; None where it has none."""
     metric, wanted = parse_column(column)
+    if wanted.get("artefact", found.artefact) != found.artefact:
+        return None
     values = found.verdicts
     if metric == "confidence":
         return _floats(values.get("confidence"))

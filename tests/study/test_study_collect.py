@@ -63,6 +63,11 @@ def test_one_network_and_one_file_are_read(finished: list[Outcome]) -> None:
     other = find(collect("mine", 4, finished, network="pruned", artefact="int8-tensorrt"), "clean_acc")
     assert other is not None
     assert other.value == 0.7
+    named = find(got, "clean_acc artefact=int8-tensorrt")  # a column may name another file than the study's
+    assert named is not None
+    assert named.value == 0.7
+    assert per_image(got, "clean_acc artefact=int8-tensorrt") is None  # of which no values per image were taken
+    assert per_image(got, "clean_acc artefact=fp32") is not None
     first = find(collect("mine", 4, finished, network="natural", artefact="fp32"), "clean_acc")
     assert first is not None
     assert first.value == 0.9

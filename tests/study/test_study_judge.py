@@ -42,7 +42,7 @@ def measured(arm: str, seed: int, acc: float, gini: float | None, **verdicts: An
         row(arm, "saliency_gini", gini, detail={"explainer": "ig"}, unit="unitless"),
         row(arm, "saliency_gini", 0.9, detail={"explainer": "vg"}, unit="unitless"),
     )
-    return ArmSeed(arm, seed, rows, verdicts, ())
+    return ArmSeed(arm, seed, "fp32", rows, verdicts, ())
 
 
 FOUND = {
@@ -155,7 +155,7 @@ def test_road_is_formed_on_the_images_that_all_arms_get_right() -> None:
             "road/ig/morf": np.repeat(np.array([most]), levels, 0),
             "road/ig/lerf": np.ones((levels, 4), np.bool_),
         }
-        return ArmSeed(name, 0, (row(name, "deletion_auc", 0.1),), verdicts, ())
+        return ArmSeed(name, 0, "fp32", (row(name, "deletion_auc", 0.1),), verdicts, ())
 
     both = with_road(
         [arm("a", [True, True, False, True], [False, True, False, True]), arm("b", [True] * 4, [False] * 4)]
