@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from edgexai.errors import UserError
 from edgexai.models.base import Network
-from edgexai.train import IN_PARALLEL, METHODS, natural
+from edgexai.train import IN_PARALLEL, METHODS, loop
 from edgexai.train.adversarial import AdversarialSettings
 from edgexai.train.detect import DetectSettings
 from edgexai.train.lime_refined import RefineSettings, refine
@@ -163,7 +163,7 @@ def broken(team: Team, folder: Path) -> dict[str, dict[str, Tensor]]:
     """The same training with one thing wrong at a time."""
     found = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(natural, "shared_layers", lambda *_: nullcontext())
+        patch.setattr(loop, "shared_layers", lambda *_: nullcontext())
         found["each normalises by its own rows"] = train("natural", folder / "norms", team)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Share, "weighted", lambda share, mean: mean / share.size)
