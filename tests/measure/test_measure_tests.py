@@ -153,7 +153,7 @@ def test_intervals_cover_what_they_promise_in_short() -> None:
         if found.coverage < 0.93 - 3 * (0.93 * 0.07 / studies) ** 0.5:
             worst.append(found)
         assert found.width > 0
-    assert not worst, [(w.design.interval, w.design.data, w.coverage) for w in worst]
+    assert [(w.design.interval, w.design.data, w.coverage) for w in worst] == []
     kinds = {design.interval for design in designs()}
     assert kinds == {"wilson", "exact", "bootstrap", "paired-bootstrap", "bonett-price", "order-statistics", "student"}
 
