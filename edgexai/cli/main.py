@@ -76,6 +76,9 @@ def _dispatch(words: list[str]) -> int:
 
         print_recipes(as_json=len(words) == 3)
     else:
+        from edgexai.config.heap import keep_freed_memory
+
+        keep_freed_memory()
         try:
             _root(words)(args=words, prog_name="edgexai")
         except SystemExit as end:  # typer always ends so, also on Ctrl-C
