@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from edgexai.errors import UserError
-from edgexai.explain.contract import check_gradient_inputs
+from edgexai.explain.contract import check_gradient_inputs, points_per_pass
 
 
 def gradcam(
@@ -39,7 +39,7 @@ def gradcam(
         layer: a submodule with output (N,C,h,w), or its name as in ``model.named_modules()``. When None, the one that
             makes ``model.features``' output; of a network without features, the outermost module that makes the last
             map of more than one place.
-        batch_size: images per pass.
+        batch_size: images per pass, fewer of large ones.
 
     Returns:
         (N,H,W) >= 0, detached; all zero where no place speaks for the class.
@@ -51,9 +51,10 @@ def gradcam(
     check_gradient_inputs(model, images, targets, batch_size=batch_size)
     explainer = LayerGradCam(model, _layer(model, images[:1], layer))
     maps = []
-    for start in range(0, len(images), batch_size):
-        chunk = images[start : start + batch_size].detach().clone().requires_grad_(True)
-        small = explainer.attribute(chunk, target=targets[start : start + batch_size], relu_attributions=True)
+    per_pass = points_per_pass(images, batch_size)
+    for start in range(0, len(images), per_pass):
+        chunk = images[start : start + per_pass].detach().clone().requires_grad_(True)
+        small = explainer.attribute(chunk, target=targets[start : start + per_pass], relu_attributions=True)
         if small.ndim != 4:
             raise UserError(f"layer gives {tuple(small.shape)}; Grad-CAM needs a feature map (N,C,h,w)")
         maps.append(_enlarge(small.detach(), images))
@@ -70,7 +71,7 @@ def cam(
         images: float (N,3,H,W) in [0,1]; not modified.
         targets: int64 (N,).
         seed: unused: nothing is drawn.
-        batch_size: images per pass.
+        batch_size: images per pass, fewer of large ones.
 
     Returns:
         (N,H,W) >= 0, detached, without gradients: forward passes only.
@@ -99,8 +100,9 @@ def cam(
                 "cam: the logits are not the linear head of the globally averaged features, so the map would be wrong",
                 next_step="use gradcam for this network",
             )
-        for start in range(0, len(images), batch_size):
-            part = slice(start, start + batch_size)
+        per_pass = points_per_pass(images, batch_size)
+        for start in range(0, len(images), per_pass):
+            part = slice(start, start + per_pass)
             small = torch.einsum("nchw,nc->nhw", features(images[part].detach()), head.weight[targets[part]])
             maps.append(_enlarge(small.relu()[:, None], images))
     return torch.cat(maps)

@@ -1,4 +1,5 @@
-"""What every explainer of the gradient kind asks of its input, checked once and in the user's words."""
+"""What every explainer of the gradient kind asks of its input, checked once and in the user's words; how much of it
+passes the network at a time."""
 
 from __future__ import annotations
 
@@ -6,6 +7,15 @@ import torch
 from torch import nn
 
 from edgexai.errors import ShapeError, UserError
+
+_PIXELS_PER_PASS = 2**19
+"""512 images of 32 pixels, 10 of 224. Activations are kept for the way back: 250 points of 224 pixels took 24 GB in
+EfficientNet-lite0, which the kernel ends, and more than some points at a time is no faster."""
+
+
+def points_per_pass(images: torch.Tensor, batch_size: int) -> int:
+    """Images that pass the network at a time: ``batch_size``, or fewer where they are large. At least 1."""
+    return max(1, min(batch_size, _PIXELS_PER_PASS // (images.shape[2] * images.shape[3])))
 
 
 def check_gradient_inputs(model: nn.Module, images: torch.Tensor, targets: torch.Tensor, *, batch_size: int) -> None:

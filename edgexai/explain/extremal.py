@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn.functional import interpolate, pad
 
 from edgexai.errors import UserError
-from edgexai.explain.contract import check_gradient_inputs
+from edgexai.explain.contract import check_gradient_inputs, points_per_pass
 from edgexai.explain.fill import blurred
 
 _TEMPERATURE, _MOMENTUM, _GROWTH, _FIRST_WEIGHT = 20.0, 0.9, 1.0035, 300.0
@@ -47,7 +47,7 @@ def extremal_perturbation(
         steps: of gradient descent with momentum, each one forward and one backward pass per area.
         areas: shares of the image that may be shown, in (0,1).
         lr: of the descent.
-        batch_size: masked images at a time (one image's areas are never split).
+        batch_size: masked images at a time, fewer of large ones (one image's areas are never split).
 
     Returns:
         (N,H,W) in [0,1], detached, on the images' device.
@@ -62,7 +62,7 @@ def extremal_perturbation(
     height, width = images.shape[2:]
     plain = images.detach().cpu().float().numpy()
     soft = torch.from_numpy(blurred(plain, sigma=max(height, width) / 8)).to(images)
-    per_pass = max(1, batch_size // len(areas))
+    per_pass = max(1, points_per_pass(images, batch_size) // len(areas))
     maps = []
     for start in range(0, len(images), per_pass):
         part = slice(start, start + per_pass)

@@ -11,7 +11,7 @@ import torch
 from captum.attr import Saliency
 from torch import nn
 
-from edgexai.explain.contract import check_gradient_inputs
+from edgexai.explain.contract import check_gradient_inputs, points_per_pass
 
 
 def vanilla_gradient(
@@ -24,7 +24,7 @@ def vanilla_gradient(
         images: float (N,3,H,W) in [0,1]; not modified.
         targets: int64 (N,).
         seed: unused: nothing is drawn.
-        batch_size: images per pass.
+        batch_size: images per pass, fewer of large ones.
 
     Returns:
         (N,H,W) >= 0, detached, on the images' device.
@@ -36,9 +36,10 @@ def vanilla_gradient(
     check_gradient_inputs(model, images, targets, batch_size=batch_size)
     saliency = Saliency(model)
     maps = []
-    for start in range(0, len(images), batch_size):
+    per_pass = points_per_pass(images, batch_size)
+    for start in range(0, len(images), per_pass):
         # Captum sets requires_grad on what it is given: never on the caller's tensor.
-        chunk = images[start : start + batch_size].detach().clone().requires_grad_(True)
-        gradient = saliency.attribute(chunk, target=targets[start : start + batch_size], abs=True)
+        chunk = images[start : start + per_pass].detach().clone().requires_grad_(True)
+        gradient = saliency.attribute(chunk, target=targets[start : start + per_pass], abs=True)
         maps.append(gradient.detach().sum(dim=1))
     return torch.cat(maps)

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from edgexai.errors import ShapeError, UserError
-from edgexai.explain.contract import check_gradient_inputs
+from edgexai.explain.contract import check_gradient_inputs, points_per_pass
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def expected_gradients(
         noise_std: of Gaussian noise on the image's copies, in pixels; Captum's default is 0.
         baselines: (B,3,H,W) in [0,1], what is drawn from; None: black, mid grey and white, the colours a background
             can take.
-        batch_size: points per pass (one image's are never split).
+        batch_size: points per pass, fewer of large images.
 
     Returns:
         The ``ExpectedGradients``, detached.
@@ -99,7 +99,8 @@ def expected_gradients(
         baselines = greys.view(-1, 1, 1, 1).expand(-1, *images.shape[1:])
     if baselines.ndim != 4 or baselines.shape[1:] != images.shape[1:] or len(baselines) == 0:
         raise ShapeError(f"baselines: {tuple(baselines.shape)}; wanted (B,{', '.join(map(str, images.shape[1:]))})")
-    per_pass = max(1, batch_size // n_samples)
+    at_once = points_per_pass(images, batch_size)
+    per_pass = max(1, at_once // n_samples)
     baselines = baselines.detach()
     maps, errors, gaps = [], [], []
     for start in range(0, len(images), per_pass):
@@ -119,10 +120,13 @@ def expected_gradients(
         ends, origins = torch.cat(copies), torch.cat(starts)
         labels = targets[start : start + per_pass].repeat_interleave(n_samples)
         difference = ends - origins
-        points = (origins + torch.cat(places).view(-1, 1, 1, 1) * difference).requires_grad_(True)
-        with torch.enable_grad():
-            logits = model(points).gather(1, labels[:, None])[:, 0]
-            gradient = torch.autograd.grad(logits.sum(), points)[0]
+        points = origins + torch.cat(places).view(-1, 1, 1, 1) * difference
+        gradients = []
+        for some, wanted in zip(torch.split(points, at_once), torch.split(labels, at_once), strict=True):
+            with torch.enable_grad():
+                logits = model(some.requires_grad_(True)).gather(1, wanted[:, None])[:, 0]
+                gradients.append(torch.autograd.grad(logits.sum(), some)[0])
+        gradient = torch.cat(gradients)
         parts = (gradient * difference).sum(dim=1).reshape(len(chunk), n_samples, *images.shape[2:])
         maps.append(parts.mean(dim=1))
         errors.append((parts.std(dim=1) / n_samples**0.5).mean(dim=(1, 2)))

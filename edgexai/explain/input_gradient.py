@@ -11,7 +11,7 @@ import torch
 from captum.attr import InputXGradient
 from torch import nn
 
-from edgexai.explain.contract import check_gradient_inputs
+from edgexai.explain.contract import check_gradient_inputs, points_per_pass
 
 
 def input_x_gradient(
@@ -24,7 +24,7 @@ def input_x_gradient(
         images: float (N,3,H,W) in [0,1]; not modified.
         targets: int64 (N,).
         seed: unused: nothing is drawn.
-        batch_size: images per pass.
+        batch_size: images per pass, fewer of large ones.
 
     Returns:
         (N,H,W) in logits, detached.
@@ -36,8 +36,9 @@ def input_x_gradient(
     check_gradient_inputs(model, images, targets, batch_size=batch_size)
     explainer = InputXGradient(model)
     maps = []
-    for start in range(0, len(images), batch_size):
-        chunk = images[start : start + batch_size].detach().clone().requires_grad_(True)
-        product = explainer.attribute(chunk, target=targets[start : start + batch_size])
+    per_pass = points_per_pass(images, batch_size)
+    for start in range(0, len(images), per_pass):
+        chunk = images[start : start + per_pass].detach().clone().requires_grad_(True)
+        product = explainer.attribute(chunk, target=targets[start : start + per_pass])
         maps.append(product.detach().sum(dim=1))
     return torch.cat(maps)

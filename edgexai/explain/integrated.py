@@ -15,7 +15,7 @@ from captum.attr import IntegratedGradients
 from torch import nn
 
 from edgexai.errors import ShapeError, UserError
-from edgexai.explain.contract import check_gradient_inputs
+from edgexai.explain.contract import check_gradient_inputs, points_per_pass
 
 Baseline: TypeAlias = Literal["black", "mean"] | Sequence[float]
 """``black``: 0. ``mean``: the image's own mean colour. Or one colour in [0,1], e.g. the data set's mean."""
@@ -40,7 +40,7 @@ def integrated_gradients(
         seed: unused: nothing is drawn.
         steps: points on the path; ``completeness_gap`` says whether they were enough.
         baseline: see ``Baseline``.
-        batch_size: points per pass (one image's path is never split).
+        batch_size: points per pass, fewer of large images.
 
     Returns:
         (N,H,W) in logits, detached; sums to logit(x) - logit(baseline) up to ``completeness_gap``.
@@ -54,12 +54,19 @@ def integrated_gradients(
         raise UserError(f"steps = {steps}; must be at least 1")
     start_images = _baseline_images(images, baseline)
     integrator = IntegratedGradients(model)
-    per_pass = max(1, batch_size // steps)
+    points = points_per_pass(images, batch_size)
+    per_pass = max(1, points // steps)
     maps = []
     for start in range(0, len(images), per_pass):
         part = slice(start, start + per_pass)
         chunk = images[part].detach().clone().requires_grad_(True)
-        signed = integrator.attribute(chunk, baselines=start_images[part], target=targets[part], n_steps=steps)
+        signed = integrator.attribute(
+            chunk,
+            baselines=start_images[part],
+            target=targets[part],
+            n_steps=steps,
+            internal_batch_size=points if steps > points else None,
+        )
         maps.append(signed.detach().sum(dim=1))
     return torch.cat(maps)
 
@@ -78,7 +85,7 @@ def completeness_gap(
     Args:
         model, images, targets, baseline: as given to ``integrated_gradients``.
         maps: (N,H,W), what it returned.
-        batch_size: images per pass.
+        batch_size: images per pass, fewer of large ones.
 
     Returns:
         (N,) >= 0, in logits.
@@ -93,8 +100,9 @@ def completeness_gap(
     start_images = _baseline_images(images, baseline)
     gaps = []
     with torch.no_grad():
-        for start in range(0, len(images), batch_size):
-            part = slice(start, start + batch_size)
+        per_pass = points_per_pass(images, batch_size)
+        for start in range(0, len(images), per_pass):
+            part = slice(start, start + per_pass)
             change = model(images[part].detach()) - model(start_images[part])
             change = change.gather(1, targets[part, None])[:, 0]
             gaps.append((maps[part].detach().flatten(1).sum(dim=1) - change).abs())

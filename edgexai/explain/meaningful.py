@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from edgexai.errors import UserError
-from edgexai.explain.contract import check_gradient_inputs
+from edgexai.explain.contract import check_gradient_inputs, points_per_pass
 from edgexai.explain.fill import blurred
 
 _BETAS = (0.9, 0.999)
@@ -43,7 +43,7 @@ def meaningful_perturbation(
         cell: pixels per mask value and side; None: a 28th of the shorter side, at least 2.
         lr: of Adam.
         area_weight, variation_weight: of the two penalties.
-        batch_size: images at a time.
+        batch_size: images at a time, fewer of large ones.
 
     Returns:
         (N,H,W) in [0,1], detached, on the images' device.
@@ -59,8 +59,9 @@ def meaningful_perturbation(
         raise UserError(f"steps = {steps}, lr = {lr}, cell = {cell}; at least 1, above 0, 1 to {min(height, width)}")
     soft = torch.from_numpy(blurred(images.detach().cpu().float().numpy(), sigma=max(height, width) / 16)).to(images)
     maps = []
-    for start in range(0, len(images), batch_size):
-        part = slice(start, start + batch_size)
+    per_pass = points_per_pass(images, batch_size)
+    for start in range(0, len(images), per_pass):
+        part = slice(start, start + per_pass)
         image, blur, target = images[part].detach(), soft[part], targets[part]
         small = torch.ones((len(image), 1, -(-height // cell), -(-width // cell))).to(image).requires_grad_(True)
         # Adam by hand: torch's own imports its compiler, seconds before the first step. It looks at every value alone,

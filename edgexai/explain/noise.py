@@ -8,6 +8,8 @@ import torch
 from captum.attr import Saliency
 from torch import nn
 
+from edgexai.explain.contract import points_per_pass
+
 
 def image_noise(n_samples: int, like: torch.Tensor, *, seed: int) -> torch.Tensor:
     """Standard normal noise for ``n_samples`` copies of one image.
@@ -42,18 +44,22 @@ def noisy_gradients(
         seed: image ``i`` draws from a generator seeded with ``seed + i``.
         n_samples: copies.
         noise_std: in pixels of [0,1].
-        batch_size: copies per pass; one image's are never split.
+        batch_size: copies per pass, fewer of large images.
         absolute: of the derivative.
 
     Yields:
         (n,n_samples,3,H,W), detached; all images in their order.
     """
     saliency = Saliency(model)
-    per_pass = max(1, batch_size // n_samples)
+    points = points_per_pass(images, batch_size)
+    per_pass = max(1, points // n_samples)
     for start in range(0, len(images), per_pass):
         chunk = images[start : start + per_pass].detach()
         noise = torch.stack([image_noise(n_samples, chunk, seed=seed + start + i) for i in range(len(chunk))])
-        noisy = (chunk[:, None] + noise_std * noise).flatten(0, 1).requires_grad_(True)
+        noisy = (chunk[:, None] + noise_std * noise).flatten(0, 1)
         repeated = targets[start : start + per_pass].repeat_interleave(n_samples)
-        gradient: torch.Tensor = saliency.attribute(noisy, target=repeated, abs=absolute).detach()
-        yield gradient.view(len(chunk), n_samples, *chunk.shape[1:])
+        parts = [
+            saliency.attribute(some.requires_grad_(True), target=labels, abs=absolute).detach()
+            for some, labels in zip(torch.split(noisy, points), torch.split(repeated, points), strict=True)
+        ]
+        yield torch.cat(parts).view(len(chunk), n_samples, *chunk.shape[1:])

@@ -37,7 +37,7 @@ def smoothgrad(
         seed: see above.
         n_samples: noisy copies per image.
         noise_std: standard deviation in pixels of [0,1].
-        batch_size: noisy images per pass (one image's copies are never split).
+        batch_size: noisy images per pass, fewer of large ones.
 
     Returns:
         (N,H,W) >= 0, detached, on the images' device.

@@ -34,7 +34,7 @@ def vargrad(
         seed: image ``i`` draws from a generator seeded with ``seed + i``.
         n_samples: noisy copies per image, >= 2.
         noise_std: standard deviation in pixels of [0,1], > 0.
-        batch_size: noisy images per pass (one image's copies are never split).
+        batch_size: noisy images per pass, fewer of large ones.
 
     Returns:
         (N,H,W) >= 0, detached, on the images' device.

@@ -184,6 +184,22 @@ def test_batch_equals_singles_for_any_batch_size(name, small, images, targets):
     torch.testing.assert_close(whole, explain(small, images, targets, seed=5, batch_size=4), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind in ("gradient", "optimised")])
+def test_large_images_pass_few_at_a_time(name, small):
+    # 256 points of 224 pixels with what autograd keeps of them are more than a workstation has
+    seen = []
+    small.register_forward_pre_hook(lambda _module, args: seen.append(len(args[0])))
+    large = torch.rand((7, 3, 300, 300), generator=torch.Generator().manual_seed(0))
+    given = {"steps": 2} if KINDS[name] == "optimised" else {}
+    if name == "cam":
+        features = small.features
+        small.features = lambda x: (seen.append(len(x)), features(x))[1]
+    maps = EXPLAINERS[name].load()(small, large, torch.zeros(7, dtype=torch.int64), **given)
+    assert maps.shape == (7, 300, 300)
+    assert max(seen) == (4 if name == "extremal" else 5)
+    assert sum(seen) >= 7
+
+
 @pytest.mark.parametrize("name", GRADIENT)
 @pytest.mark.parametrize("inside_no_grad", [False, True])
 def test_nothing_is_left_behind(name, inside_no_grad, small, images, targets):
