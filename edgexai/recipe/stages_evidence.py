@@ -192,11 +192,15 @@ def latency(job: Job) -> None:
     split = next(iter(_measured_splits(found, job.table).values()))
     images = split.take(np.arange(256) % len(split)).as_float()
     rows: list[Row] = []
+    threads = job.table["threads"]
+    on = {0: ", one thread per core", 1: ", 1 thread"}.get(threads, f", {threads} threads")
+    if job.table["runtime"] != "onnxruntime":
+        on = ""  # the GPU's are not ours to count
     for artefact, timing in compare_latency(engines, images, batch=1, warmup=50, repeats=400).items():
         low, high = timing.median_interval_ms
         words: dict[str, Any] = {
             "arm": job.arm, "artefact": artefact, "subject": "engine", "metric": "latency_ms", "unit": "ms",
-            "n": timing.n, "split": "none", "runtime": f"{engines[artefact].runtime}, {job.table['threads']} threads",
+            "n": timing.n, "split": "none", "runtime": engines[artefact].runtime + on,
         }  # fmt: skip
         median: Detail = {"batch": 1, "statistic": "median"}
         rows.append(

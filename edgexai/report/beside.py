@@ -74,7 +74,10 @@ def _key(row: Row) -> tuple[object, ...]:
 
 def row_words(row: Row) -> str:
     """Metric and all details: what the number is of."""
-    details = ", ".join(f"{key} {value}" for key, value in sorted(row.detail.items()))
+    details = ", ".join(
+        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
+        for key, value in sorted(row.detail.items())
+    )
     return metric_name(row.metric) + (f" ({details})" if details else "")
 
 

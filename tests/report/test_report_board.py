@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from edgexai.report.beside import beside, paired
+from edgexai.report.beside import beside, paired, row_words
 from edgexai.report.html import write_report
 from edgexai.types import Row
 
@@ -34,6 +34,11 @@ def test_rows_meet_only_where_everything_agrees() -> None:
         (pair,) = paired([other], [THERE])
         assert pair.workstation is None
         assert pair.texts[0] == "–"
+
+
+def test_a_computed_limit_is_told_in_four_digits() -> None:
+    limit = replace(HERE, detail={"against": "golden vectors", "limit": 0.07507979064056046, "steps": 40})
+    assert row_words(limit).endswith("(against golden vectors, limit 0.07508, steps 40)")
 
 
 def test_the_page_cannot_be_broken_by_a_board() -> None:
