@@ -1,9 +1,8 @@
 """Keeps memory that was freed, instead of handing it back to the kernel after every layer.
 
 A network's activations are large blocks that live for milliseconds. The GNU C library maps each anew and the kernel
-fills it with zeros, page by page: on two cores a third of the time of a training step of mobilenet_v2 went there, two
-thirds of a forward pass over 64 images of 224 pixels. The results are the same bits; the process stays at its peak
-size until it ends.
+fills it with zeros, page by page; with images of 224 pixels that can take longer than the arithmetic. The results are
+the same bits; the process stays at its peak size until it ends.
 """
 
 from __future__ import annotations

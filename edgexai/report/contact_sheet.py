@@ -1,7 +1,7 @@
 """Pictures of explanations: one overlay, and a sheet of images by methods. Arrays in, arrays out.
 
 Colours as in the report: orange speaks for the class, blue against it, each map scaled by its own 99th percentile, so
-colours compare places within one map only.
+colours compare places within one map only. On a sheet a large map is shown in cells; its own picture has every pixel.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from edgexai.errors import ShapeError
-from edgexai.report.pictures import overlay
+from edgexai.report.pictures import in_cells, overlay
 
 _INK, _PAPER, _WARN, _GAP = (30, 30, 30), (255, 255, 255), (190, 30, 30), 6
+_CELLS = 64
 
 
 def enlarged(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
@@ -68,7 +69,7 @@ def contact_sheet(
             draw.text((left, 17), _fitted(draw, notes[name], max(box[0], 96), font), _WARN, font=font)
         for r, image in enumerate(images):
             top = head + r * (box[1] + foot + _GAP)
-            shown = image if c == 0 else overlay(image, maps[name][r])
+            shown = image if c == 0 else overlay(image, in_cells(maps[name][r], _CELLS))
             way = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.BOX
             sheet.paste(Image.fromarray(shown).resize(box, way), (left, top))
             if c == 0:

@@ -41,7 +41,7 @@ def png_uri(pixels: NDArray[np.uint8]) -> str:
 
 
 def overlay(image: NDArray[np.uint8], attribution: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """(H,W,3) uint8 sign and (h,w) map, h and w dividing H and W -> (H,W,3) uint8."""
+    """(H,W,3) uint8 sign and (h,w) map, no larger than it -> (H,W,3) uint8."""
     height, width = image.shape[:2]
     rows, columns = (np.arange(s) * attribution.shape[k] // s for k, s in enumerate((height, width)))
     values = np.nan_to_num(attribution.astype(np.float64))[np.ix_(rows, columns)]
@@ -51,6 +51,32 @@ def overlay(image: NDArray[np.uint8], attribution: NDArray[np.float32]) -> NDArr
     colour = np.where(values[..., None] >= 0, _FOR, _AGAINST)
     shown: NDArray[np.uint8] = np.rint(grey * (1 - strength) + colour * strength).astype(np.uint8)
     return shown
+
+
+def in_cells(attribution: NDArray[np.float32], most: int) -> NDArray[np.float32]:
+    """A map for a small picture: cells of pixels, at most ``most`` along the longer side.
+
+    A cell has the mean of its pixels' absolute values and the sign of their sum. Gradients change their sign from pixel
+    to pixel, so a picture that is only shrunk shows specks, or grey.
+
+    Args:
+        attribution: (h,w).
+        most: cells along the longer side.
+
+    Returns:
+        (ceil(h/k),ceil(w/k)) with k pixels to a cell; the map itself where it has no more than ``most``.
+    """
+    side = -(-max(attribution.shape) // most)
+    if side == 1:
+        return attribution
+    starts = [np.arange(0, length, side) for length in attribution.shape]
+
+    def summed(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.add.reduceat(np.add.reduceat(values, starts[0], axis=0), starts[1], axis=1)
+
+    known = np.nan_to_num(attribution)
+    sums, strength, pixels = (summed(v) for v in (known, np.abs(known), np.ones_like(known)))
+    return (np.where(sums < 0, -strength, strength) / pixels).astype(np.float32)
 
 
 def box_in_per_cent(box: NDArray[np.float32] | None, height: int, width: int) -> tuple[float, ...]:

@@ -19,7 +19,7 @@ from edgexai.errors import UserError
 from edgexai.report.csv_rows import from_csv, to_csv
 from edgexai.report.evidence import Evidence
 from edgexai.report.figures import Point, Series, line_chart
-from edgexai.report.pictures import flagged_cells, overlay, png_uri
+from edgexai.report.pictures import flagged_cells, in_cells, overlay, png_uri
 from edgexai.report.tables import summary_table
 from edgexai.report.words import difference_words, interval_text, number, value_text
 from edgexai.types import Row
@@ -171,3 +171,13 @@ def test_run_is_a_folder_or_a_recipes_newest(tmp_path: Path) -> None:
         find_run("slow", tmp_path)
     with pytest.raises(UserError, match="no such run folder"):
         find_run(str(tmp_path / "nope"), tmp_path)
+
+
+def test_a_large_map_in_cells_keeps_strength_and_the_sign_that_wins() -> None:
+    checkered = np.float32([[1, -1, 0, 0, 5], [-1, 1, 0, -4, 5], [2, 2, 0, 0, -1]])
+    cells = in_cells(checkered, 3)  # two pixels to a cell; the last row and column are smaller cells
+    np.testing.assert_array_equal(cells, np.float32([[1, -1, 5], [2, 0, -1]]))
+    assert in_cells(checkered, 5) is checkered
+    gap = checkered.copy()
+    gap[0, 0] = np.nan
+    np.testing.assert_array_equal(in_cells(gap, 3)[0], np.float32([-0.75, -1, 5]))
