@@ -83,9 +83,11 @@ def run_explain(
             name, images, targets, predict=opened.predict, model=opened.twin, seed=seed, settings=settings
         )
         if check:
-            verdicts["sanity"][name] = _sanity(name, images, targets, opened, seed, settings)
+            verdicts["sanity"][name] = _sanity(found[name], images, targets, opened, seed, settings)
         if against is not None:
-            verdicts["label_sanity"][name] = _sanity(name, images, targets, opened, seed, settings, (against.net,))
+            verdicts["label_sanity"][name] = _sanity(
+                found[name], images, targets, opened, seed, settings, (against.net,)
+            )
     stems = _stems(pictures.names)
     pixels = np.rint(images * 255).astype(np.uint8).transpose(0, 2, 3, 1)
     out.mkdir(parents=True, exist_ok=True)
@@ -129,7 +131,7 @@ def _no_twin_to_shuffle() -> MissingCapability:
 
 
 def _sanity(
-    name: str,
+    found: Explanation,
     images: Images,
     targets: Labels,
     opened: OpenedModel,
@@ -141,7 +143,11 @@ def _sanity(
 
     if opened.twin is None:
         raise _no_twin_to_shuffle()
-    verdict = sanity_check(name, images, targets, model=opened.twin, seed=seed, settings=settings, against=against)
+    # The black-box kind asked the engine; here it asks the twin, because the other networks have no engine.
+    own = found.maps if KINDS[found.method] != "black_box" else None
+    verdict = sanity_check(
+        found.method, images, targets, model=opened.twin, seed=seed, settings=settings, against=against, own=own
+    )
     return {
         "status": verdict.status,
         "passed": verdict.passed,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -66,6 +66,7 @@ def sanity_check(
     against: Sequence[nn.Module] = (),
     settings: ExplainSettings | None = None,
     threshold: float = THRESHOLD,
+    own: Maps | None = None,
 ) -> SanityVerdict:
     """Holds a method's maps against those of networks that learnt nothing, or something else.
 
@@ -79,6 +80,7 @@ def sanity_check(
         against: networks to compare with, in place of shuffled ones.
         settings: of the method; the defaults when None.
         threshold: see ``SanityVerdict``.
+        own: (N,H,W), the method's maps of ``model`` with the same seed and settings, where they are known already.
 
     Returns:
         The ``SanityVerdict``.
@@ -93,17 +95,14 @@ def sanity_check(
             f"{len(images)} image: a sanity check takes batch norm's statistics and a median from several",
             next_step="give two or more, better ten",
         )
-    settings = settings or ExplainSettings()
-    own = explain(method, images, targets, predict=_predict(model), model=model, seed=seed, settings=settings).maps
+    settings = replace(settings or ExplainSettings(), stability_seeds=0)  # of LIME: only its map is looked at
+
+    def maps(net: nn.Module) -> Maps:
+        return explain(method, images, targets, predict=_predict(net), model=net, seed=seed, settings=settings).maps
+
+    own = maps(model) if own is None else own
     others = against or [randomised(model, images, seed=seed + k) for k in range(draws)]
-    found = np.stack(
-        [
-            map_correlation(
-                own, explain(method, images, targets, predict=_predict(o), model=o, seed=seed, settings=settings).maps
-            )
-            for o in others
-        ]
-    )
+    found = np.stack([map_correlation(own, maps(other)) for other in others])
     compared = ~np.isnan(found)
     times = compared.sum(axis=0)
     correlation = np.where(times > 0, np.where(compared, found, 0.0).sum(axis=0) / np.maximum(times, 1), np.nan)

@@ -114,6 +114,19 @@ def test_a_method_that_looks_at_the_network_is_told_apart_from_itself(name, smal
     assert other.passed == (other.median < other.threshold)
 
 
+@pytest.mark.parametrize("name", ["vg", "gradcam", "lime"])
+def test_maps_that_are_known_are_not_made_again(name, small, pictures, classes, as_predict):
+    stable = replace(QUICK, stability_seeds=3)
+    made = explain(name, pictures, classes, predict=as_predict(small), model=small, seed=2, settings=stable)
+    asked = []
+    small.register_forward_hook(lambda *_: asked.append(1))  # the shuffled copies take it with them
+    given = sanity_check(name, pictures, classes, model=small, seed=2, settings=stable, own=made.maps, draws=1)
+    less, asked[:] = len(asked), []
+    whole = sanity_check(name, pictures, classes, model=small, seed=2, settings=stable, draws=1)
+    np.testing.assert_array_equal(given.correlation, whole.correlation)
+    assert less < len(asked)
+
+
 def test_a_sanity_check_asks_for_draws_and_images(small, pictures, classes):
     with pytest.raises(UserError, match="draws"):
         sanity_check("vg", pictures, classes, model=small, draws=0)
