@@ -49,6 +49,8 @@ def open_against(name: str, opened: OpenedModel) -> Against:
         MissingCapability: what is explained has no twin.
         UserError: no such run, its labels were not shuffled, or its network is another architecture.
     """
+    import torch
+
     from edgexai.cli.report import find_run
     from edgexai.config.home import default_home
     from edgexai.models import store
@@ -79,6 +81,12 @@ def open_against(name: str, opened: OpenedModel) -> Against:
                 f"{_short(ours)}",
                 next_step="train the same network on shuffled labels; of a pruned run, compare its unpruned sibling",
             )
+    known = own.state_dict()
+    if all(torch.equal(value, known[key]) for key, value in net.state_dict().items()):
+        raise UserError(
+            f"--against {name}: that is the very network of {opened.name}",
+            next_step="a recipe's name means its latest run, whatever was changed in it: name the folders of the runs",
+        )
     return Against(name, net, learnt, 1 / net.arch.classes)
 
 

@@ -129,6 +129,7 @@ def test_other_runs_are_refused(
         ("mine", "run_true", files, 2, "not trained on shuffled labels"),
         ("mine", "run_wide", files, 2, "another architecture: widths"),
         ("mine", "nowhere", files, 2, "nowhere"),
+        ("run_k9", "run_k9", files, 2, "the very network of run_k9"),
         ("mine", "run_k9", files[:1], 2, "one picture"),
         (onnx, "run_k9", files, 3, "--against"),
     ):
