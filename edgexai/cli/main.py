@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from edgexai import __version__
+from edgexai.config.heap import keep_freed_memory
 from edgexai.errors import EXIT_BUG, EXIT_DONE, EXIT_INTERRUPTED, EdgexaiError, UserError
 
 if TYPE_CHECKING:
@@ -40,9 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command line and returns its exit code.
 
     Args:
-        argv: the words after ``edgexai``; ``sys.argv`` when None.
+        argv: the words after ``edgexai``; ``sys.argv`` when None, and then the process is the command's own: the
+            memory it frees is kept (``config/heap.py``). A caller's process is left as it is.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    if argv is None:
+        keep_freed_memory()
     try:
         code = _dispatch(words)
         sys.stdout.flush()  # here, so that a reader who has gone is noticed while it can be handled
@@ -76,9 +80,6 @@ def _dispatch(words: list[str]) -> int:
 
         print_recipes(as_json=len(words) == 3)
     else:
-        from edgexai.config.heap import keep_freed_memory
-
-        keep_freed_memory()
         try:
             _root(words)(args=words, prog_name="edgexai")
         except SystemExit as end:  # typer always ends so, also on Ctrl-C

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
+from edgexai.config.heap import keep_freed_memory
 from edgexai.errors import EXIT_BUG, EXIT_DONE, EXIT_INTERRUPTED
 from edgexai.study.task import Ended, Task, end_event, run_task, start_event
 from edgexai.types import Progress
@@ -104,6 +105,7 @@ def _child(task: Task, connection: Connection, cores: tuple[int, ...]) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a run that is asked to end tidies up as after Ctrl-C
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.sched_setaffinity(0, cores)
+    keep_freed_memory()
     try:
         connection.send(run_task(task, progress=connection.send))
     except KeyboardInterrupt:

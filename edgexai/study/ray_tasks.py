@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from edgexai import __version__
+from edgexai.config.heap import keep_freed_memory
 from edgexai.errors import EXIT_BUG, EXIT_USER, UserError
 from edgexai.recipe import STAGES
 from edgexai.study.mailbox import Receiver, Sender
@@ -177,6 +178,7 @@ def _run(task: Task, shared: Shared, mail: str, home: str) -> dict[str, Any]:
     if problem := not_shared(shared):
         return asdict(Ended(task.at, task.label, "failed", problem, EXIT_USER))
     os.environ["EDGEXAI_HOME"] = home
+    keep_freed_memory()
     with Sender(Path(mail)) as send:
         send({**start_event(task), "by": f"{socket.gethostname()}, process {os.getpid()}", "pid": os.getpid()})
         return asdict(run_task(task, progress=send))

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from edgexai.config.heap import keep_freed_memory
 from edgexai.config.load import LoadedRecipe
 from edgexai.errors import EXIT_BUG, EXIT_DONE, EdgexaiError, GateFailed
 from edgexai.recipe.plan import Node
@@ -106,7 +105,6 @@ def run_task(task: Task, *, progress: Progress) -> Ended:
         task: what to run.
         progress: takes the run's events, each with the task's label as "recipe" and before the node's name.
     """
-    keep_freed_memory()
     _limit_threads(task.threads)
     start = time.monotonic()
 

@@ -14,7 +14,14 @@ FAULTS = """
 import resource, sys
 import numpy as np
 from edgexai.config.heap import keep_freed_memory
-taken = keep_freed_memory() if sys.argv[1] == "kept" else None
+from edgexai.cli.main import main
+how, sys.argv[1:], taken = sys.argv[1], ["recipe", "show", "no-such-recipe"], None
+if how == "kept":
+    taken = keep_freed_memory()
+elif how == "command":
+    main()
+elif how == "called":
+    main(sys.argv[1:])
 def block():
     np.ones(48 << 20, np.uint8)
 block()
@@ -41,6 +48,12 @@ def test_a_block_freed_and_asked_for_again_is_not_zeroed_by_the_kernel_each_time
         pytest.skip("another C library than GNU's")
     assert handed_back > 400  # 20 blocks of 48 MiB: 12,288 small pages each, or 24 huge ones
     assert kept < handed_back / 20
+
+
+def test_the_command_keeps_it_and_leaves_the_process_of_a_caller_as_it_is() -> None:
+    if faults("kept")[0] == "False":
+        pytest.skip("another C library than GNU's")
+    assert faults("command")[1] < faults("called")[1] / 20
 
 
 def test_what_the_environment_says_of_memory_stays() -> None:
