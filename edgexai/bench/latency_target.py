@@ -24,7 +24,7 @@ from edgexai.prune.channel import prune_channels
 from edgexai.prune.target import LatencyTarget
 from edgexai.recipe.stages_prune_latency import EngineLatency
 
-_OPSET, _SALIENCY, _ROUND_TO, _WARMUP = 18, "cam", 16, 20
+_OPSET, _SALIENCY, _ROUND_TO, _WARMUP, _SECONDS = 18, "cam", 16, 20, 3.0
 _AIM = "1 +- 0.1"
 
 
@@ -54,7 +54,7 @@ def target_line(workshop: Workshop, name: str, share: float) -> Line:
     method = (
         f"{name}, untrained, widths in multiples of {_ROUND_TO} (group L2) searched until the fp32 engine takes "
         f"{share:g} of the dense network's latency within 10 %, batch 1, each candidate in turn with the dense one. "
-        f"Then a fresh process: {repeats} calls of both files in turn."
+        f"Then a fresh process: at least {repeats} calls of both files in turn, for {_SECONDS:g} s."
     )
     try:
         target = LatencyTarget(asked, measure)
@@ -105,5 +105,5 @@ def time_both(dense: Path, small: Path, *, repeats: int) -> None:
     """Writes ``{"dense": [...], "small": [...]}``, seconds of each call, to standard output."""
     images = np.random.default_rng(SEED).random((8, 3, SIZE, SIZE), dtype=np.float32)
     engines = {"dense": OnnxRuntimeEngine(dense, threads=1), "small": OnnxRuntimeEngine(small, threads=1)}
-    times = compare_latency(engines, images, batch=1, warmup=_WARMUP, repeats=repeats)
+    times = compare_latency(engines, images, batch=1, warmup=_WARMUP, repeats=repeats, seconds=_SECONDS)
     sys.stdout.write(json.dumps({name: (timing.times_ms / 1000).tolist() for name, timing in times.items()}))

@@ -35,7 +35,8 @@ class PruneTable(Table):
         None, description="target instead: share of the dense network's parameters, at most"
     )
     latency_ms: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="target instead: median of the fp32 engine here, batch 1, one thread; met within 10 %"
+        None,
+        description="target instead: of the fp32 engine here, one image, one thread, no other work; met within 10 %",
     )
     scope: Literal["per_layer", "global", "isomorphic", "structured"] = Field(
         "per_layer",

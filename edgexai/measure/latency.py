@@ -2,12 +2,14 @@
 
 Convention: warm-up calls are thrown away; the median with its order-statistic interval, and the 95th percentile.
 Callables that are compared are measured in turn within one loop, so that a machine that slows down slows all of them.
+Calls follow each other without a pause: a processor that idles between frames may clock down and take longer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from time import perf_counter
 
 import numpy as np
@@ -58,7 +60,7 @@ class Timing:
 
 
 def compare_latency(
-    predictors: Mapping[str, Predict], images: Images, *, batch: int, warmup: int, repeats: int
+    predictors: Mapping[str, Predict], images: Images, *, batch: int, warmup: int, repeats: int, seconds: float = 0.0
 ) -> dict[str, Timing]:
     """Times several predictors, interleaved: one call of each per round.
 
@@ -68,6 +70,8 @@ def compare_latency(
         batch: images per call.
         warmup: rounds thrown away.
         repeats: rounds timed, at least 2.
+        seconds: more rounds are timed until these have passed. A core that others share is slow for a second at a
+            time, small networks more than large ones, and a few hundred calls of a small network take less than that.
 
     Returns:
         name -> ``Timing``.
@@ -80,9 +84,12 @@ def compare_latency(
         raise ShapeError(f"images have shape {images.shape}; batch {batch} needs (N,3,H,W) with N >= {max(batch, 1)}")
     if warmup < 0 or repeats < 2:
         raise UserError(f"warmup = {warmup}, repeats = {repeats}: at least 0 and 2")
-    times = {name: np.empty(repeats) for name in predictors}
+    times: dict[str, list[float]] = {name: [] for name in predictors}
     groups = len(images) // batch
-    for repeat in range(-warmup, repeats):
+    began = perf_counter()
+    for repeat in count(-warmup):
+        if repeat >= repeats and perf_counter() - began >= seconds:
+            break
         start = (repeat % groups) * batch
         part = np.ascontiguousarray(images[start : start + batch])
         for name, predict in predictors.items():
@@ -90,8 +97,8 @@ def compare_latency(
             predict(part)
             elapsed = perf_counter() - before
             if repeat >= 0:
-                times[name][repeat] = 1000 * elapsed
-    return {name: Timing(values, batch) for name, values in times.items()}
+                times[name].append(1000 * elapsed)
+    return {name: Timing(np.array(values), batch) for name, values in times.items()}
 
 
 def latency_ms(predict: Predict, images: Images, *, batch: int, warmup: int = 20, repeats: int = 200) -> Timing:

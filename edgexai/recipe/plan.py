@@ -231,7 +231,7 @@ def _prune_table(recipe: Recipe) -> dict[str, Any]:
     elif recipe.train.method != "natural" or (prune.method == "masked" and prune.when == "before"):
         table["train"] = _train_table(recipe)
     if prune.latency_ms is not None:
-        table["search"] = 2  # raised when the search chooses otherwise; other prunings need not be made again
+        table["search"] = 3  # raised when the search chooses otherwise; other prunings need not be made again
     if prune.latency_ms is not None and recipe.export is not None:
         table["engine"] = {"opset": recipe.export.opset, "saliency": recipe.export.saliency}
     return table

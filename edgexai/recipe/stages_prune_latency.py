@@ -1,26 +1,29 @@
-"""Network -> median milliseconds of its fp32 engine, one image, one thread: what a latency-targeted pruning is given.
+"""Network -> milliseconds of its fp32 engine, one image, one thread: what a latency-targeted pruning is given.
 
 Convention: every candidate is timed in turn with the dense network, call by call, and its time is the dense network's
-own, measured once, times the median ratio within a round. A machine that slows down between two candidates therefore
-does not make the later one look slower. Measurements are kept in a file: a run that is killed and started again must
-choose the same widths, or its checkpoint would not fit.
+own, measured once, times the ratio of the two. A machine that slows down between two candidates therefore does not make
+the later one look slower. Of each the lower quartile over seconds counts: what it takes where nobody else has the core,
+unless that was so for less than a quarter of the time. A slow moment costs a small network more than a large one, so
+that medians name other widths in it than a moment later. Measurements are kept in a file: a run that is killed and
+started again must choose the same widths, or its checkpoint would not fit.
 """
 
 from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from edgexai.engine.onnx_runtime import OnnxRuntimeEngine
 from edgexai.export.onnx_graph import export_onnx
-from edgexai.measure.latency import compare_latency, latency_ms
+from edgexai.measure.latency import compare_latency
 from edgexai.models.base import Network
 from edgexai.types import Images, Progress
 
-_WARMUP, _REPEATS, _IMAGES = 30, 300, 8
+_WARMUP, _REPEATS, _SECONDS, _IMAGES = 30, 300, 2.0, 8
 
 
 class EngineLatency:
@@ -31,7 +34,7 @@ class EngineLatency:
         work: where files and measurements lie; it exists.
         opset, saliency: of the export, as the deployed file has them.
         progress: told of every measurement.
-        repeats: rounds timed.
+        repeats, seconds: rounds timed, and for how long at least.
     """
 
     def __init__(
@@ -43,13 +46,14 @@ class EngineLatency:
         saliency: str,
         progress: Progress,
         repeats: int = _REPEATS,
+        seconds: float = _SECONDS,
     ) -> None:
         self._dense, self._work, self._opset, self._saliency = dense, work, opset, saliency
-        self._progress, self._repeats = progress, repeats
+        self._progress, self._repeats, self._seconds = progress, repeats, seconds
         self._reference: OnnxRuntimeEngine | None = None
 
     def __call__(self, net: Network) -> float:
-        """Median ms of one call."""
+        """Lower quartile, ms, of one call."""
         if net.arch.widths == self._dense.arch.widths:
             return self._dense_ms()
         name = _name(net)
@@ -57,17 +61,20 @@ class EngineLatency:
         if name not in known:
             base = self._dense_ms()
             engines = {"dense": self._dense_engine(), "candidate": self._engine(net, "candidate.onnx")}
-            times = compare_latency(engines, self._images(), batch=1, warmup=_WARMUP, repeats=self._repeats)
-            self._keep(name, base * float(np.median(times["candidate"].times_ms / times["dense"].times_ms)))
+            took = self._times(engines)
+            self._keep(name, base * took["candidate"] / took["dense"])
         return self._known()[name]
 
     def _dense_ms(self) -> float:
         name = _name(self._dense)
         if name not in self._known():
-            engine = self._dense_engine()
-            timing = latency_ms(engine, self._images(), batch=1, warmup=_WARMUP, repeats=self._repeats)
-            self._keep(name, timing.median_ms)
+            self._keep(name, self._times({"dense": self._dense_engine()})["dense"])
         return self._known()[name]
+
+    def _times(self, engines: Mapping[str, OnnxRuntimeEngine]) -> dict[str, float]:
+        images = self._images()
+        times = compare_latency(engines, images, batch=1, warmup=_WARMUP, repeats=self._repeats, seconds=self._seconds)
+        return {name: float(np.quantile(timing.times_ms, 0.25)) for name, timing in times.items()}
 
     def _dense_engine(self) -> OnnxRuntimeEngine:
         if self._reference is None:

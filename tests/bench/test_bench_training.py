@@ -148,7 +148,7 @@ def test_the_same_file_timed_again_is_as_fast_as_itself(tmp_path: Path) -> None:
     export_onnx(narrow(8).eval(), path, opset=18, saliency="none", metadata={})
     export_onnx(narrow(64).eval(), wide, opset=18, saliency="none", metadata={})
     one, other = again(path, path, repeats=60)
-    assert one.shape == other.shape == (60,)
+    assert len(one) == len(other) >= 60
     assert 0.7 < float(np.median(other / one)) < 1.4
     dense, small = again(wide, path, repeats=30)
     assert float(np.median(small / dense)) < 0.7

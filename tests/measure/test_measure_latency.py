@@ -41,6 +41,20 @@ def test_calls_are_interleaved_batched_and_warmed_up() -> None:
     assert result["a"].n == result["b"].n == 5
 
 
+def test_goes_on_until_repeats_and_seconds_have_both_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+
+    def predict(images: np.ndarray) -> np.ndarray:
+        nonlocal now
+        now += 0.25
+        return np.zeros((len(images), 2), np.float32)
+
+    monkeypatch.setattr("edgexai.measure.latency.perf_counter", lambda: now)
+    both = {"a": predict, "b": predict}
+    assert compare_latency(both, IMAGES, batch=1, warmup=1, repeats=3, seconds=3.0)["b"].times_ms.tolist() == [250] * 5
+    assert compare_latency(both, IMAGES, batch=1, warmup=1, repeats=3, seconds=1.0)["b"].times_ms.tolist() == [250] * 3
+
+
 def test_measures_the_time_that_passes() -> None:
     result = compare_latency({"slow": spin(2.0), "fast": spin(0.5)}, IMAGES, batch=2, warmup=1, repeats=21)
     assert result["slow"].times_ms.min() >= 2.0

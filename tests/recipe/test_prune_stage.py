@@ -141,7 +141,7 @@ def test_measured_latencies_are_remembered(inputs: dict[str, Path], tmp_path: Pa
     net, summary = run(inputs, tmp_path, changes)
     assert net.arch.widths == (8,) * 8
     assert (summary["latency_ms"], summary["latency_ms_wanted"]) == (1.0, 1.02)
-    assert table(changes)["search"] == 2
+    assert table(changes)["search"] == 3
     assert table(changes)["engine"] == {"opset": 18, "saliency": "cam"}
 
 
