@@ -87,7 +87,7 @@ def test_two_at_once_build_once(tmp_path: Path) -> None:
 
 def test_who_waits_goes_on_when_the_entry_is_there_not_when_its_builders_run_ends(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    builder = start(home, "natural", sleep={"train": 3.0, "export": 60.0})
+    builder = start(home, "natural", sleep={"train": 2.0, "export": 60.0})
     wait_for(lambda: "step train 0" in calls(home))
     waiter = start(home, "bare")
     code, out, err = finish(waiter)
