@@ -27,7 +27,7 @@ from edgexai.explain.smooth import smoothgrad
 from edgexai.models.base import Network
 from edgexai.types import Images, Labels, Logits, Predict
 
-_BATCH, _GRADIENT_IMAGES = 256, 64
+_BATCH, _GRADIENT_IMAGES = 64, 64
 _POINTS = {"ig": 50, "smoothgrad": 25, "gradshap": 50}
 """Points where the gradient is taken for one image: our defaults."""
 

@@ -21,7 +21,7 @@ from edgexai.explain.lime import lime
 from edgexai.explain.segment import grid
 from edgexai.types import Images, Labels, Logits, Predict, Segments
 
-_BATCH, _PACKAGE_BATCH = 256, 10
+_BATCH, _PACKAGE_BATCH = 64, 10
 _AIM_PACKAGE, _AIM_BARE, _AIM_NULL = ">= 3", "<= 1.2", ">= 12"
 _NULL = "lime package / ours, with a null model: what each adds to the passes"
 

@@ -69,7 +69,7 @@ def kernelshap(
     n_samples: int = 1024,
     fill: Fill = "segment_mean",
     score: Score = "probability",
-    batch_size: int = 256,
+    batch_size: int = 64,
 ) -> ShapResult:
     """Explains one class of each image.
 

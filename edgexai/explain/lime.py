@@ -40,7 +40,7 @@ def lime(
     kernel_width: float = 0.25,
     design: Design = "uniform",
     score: Score = "probability",
-    batch_size: int = 256,
+    batch_size: int = 64,
     kernel: Kernel = "cosine",
     n_features: int | None = None,
     stability_seeds: int = 0,
@@ -66,7 +66,7 @@ def lime(
         kernel_width: of the weights, in the kernel's distance.
         design: "uniform", "antithetic" (masks in opposite pairs) or "glime" (drawn from the kernel).
         score: "probability" (softmax of the target) or "logit".
-        batch_size: perturbed images per call of ``predict``, at most.
+        batch_size: perturbed images per call of ``predict``, at most; more leave a processor's caches and are slower.
         kernel: "cosine" distance of the masks, or root mean square distance of the "image" in pixels of [0,1].
         n_features: keep that many segments per image and fit on them alone, as the ``lime`` package does; all if None.
         stability_seeds: explain so many times in all (2 or more) and tell how far the explanations agree; the first
@@ -127,7 +127,7 @@ def lime_repeats(
     kernel_width: float = 0.25,
     design: Design = "uniform",
     score: Score = "probability",
-    batch_size: int = 256,
+    batch_size: int = 64,
 ) -> NDArray[np.float64]:
     """Coefficients of several independent draws of the masks, for training-time use.
 
@@ -175,7 +175,7 @@ def lime_stability(
     kernel_width: float = 0.25,
     design: Design = "uniform",
     score: Score = "probability",
-    batch_size: int = 256,
+    batch_size: int = 64,
 ) -> LimeStability:
     """Explains every image once per seed and compares the explanations.
 

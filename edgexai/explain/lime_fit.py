@@ -40,7 +40,7 @@ class LimeOptions:
     design: Design = "uniform"
     score: Score = "probability"
     n_features: int | None = None
-    batch_size: int = 256
+    batch_size: int = 64
 
     def __post_init__(self) -> None:
         if self.kernel not in ("cosine", "image"):

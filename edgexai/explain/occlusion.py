@@ -27,7 +27,7 @@ def occlusion(
     stride: int | None = None,
     fill: Fill = "black",
     score: Score = "probability",
-    batch_size: int = 256,
+    batch_size: int = 64,
 ) -> MapResult:
     """Explains one class of each image.
 

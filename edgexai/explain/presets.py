@@ -99,7 +99,7 @@ def lime_preset(
     segments: Segments,
     seed: int,
     stability_seeds: int = 0,
-    batch_size: int = 256,
+    batch_size: int = 64,
     fill: Sequence[float] | None = None,
 ) -> LimeResult:
     """LIME with the preset's settings.

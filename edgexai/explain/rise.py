@@ -30,7 +30,7 @@ def rise(
     p: float = 0.5,
     fill: Fill = "black",
     score: Score = "probability",
-    batch_size: int = 256,
+    batch_size: int = 64,
 ) -> MapResult:
     """Explains one class of each image; all images see the same masks, so none depends on the others.
 

@@ -328,7 +328,7 @@ def test_refusals(small, pictures, classes, as_predict):
     with pytest.raises(UserError, match="n_samples = 15"):
         run(n_samples=15)
     with pytest.raises(UserError, match="class 7"):
-        run(targets=classes + 3)
+        run(targets=np.full_like(classes, 7))
     for option in (
         {"fill": "white"},
         {"fill": (0.5, 0.5)},
