@@ -200,7 +200,8 @@ def deployment_table(evidence: Evidence) -> Table:
                 key = "int8" if artefact.startswith("int8") else arm
                 strong = (arm, artefact) == evidence.deployed
                 lines.append(Line(engine_name(evidence, arm, artefact), key, cells, strong=strong))
-    return Table("Cost and parity", ["Artefact", *(c[0] for c in columns)], lines, "Latency is at batch 1.")
+    note = "Latency is at batch 1, back to back: a processor that idles between frames may clock down and be slower."
+    return Table("Cost and parity", ["Artefact", *(c[0] for c in columns)], lines, note)
 
 
 def cue_table(evidence: Evidence, splits: Sequence[str]) -> Table:
