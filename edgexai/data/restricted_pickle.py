@@ -55,6 +55,7 @@ def read_pickle(data: bytes, *, where: str) -> Any:
         raise UserError(f"{where}: {len(data):,} bytes; no batch of images is that large")
     reader = _Reader(io.BytesIO(data), encoding="bytes")
     try:
+        # Not pickle's own loading: `find_class` of this reader gives stand-ins of this module or refuses.
         return _opened(reader.load())
     except _Refused as error:
         raise UserError(

@@ -170,7 +170,7 @@ def test_enumeration_and_simulation_agree() -> None:
 
 
 def test_a_simulation_can_fail() -> None:
-    """An interval that is half as wide as it should be is told apart."""
+    """An interval that is half as wide as it should be is told apart from the one it was made of."""
     good = next(d for d in designs() if d.interval == "wilson")
 
     def narrow(rng: np.random.Generator, resamples: int) -> tuple[float, float]:
@@ -179,5 +179,6 @@ def test_a_simulation_can_fail() -> None:
 
     spoiled = type(good)(good.interval, good.data, good.truth, good.least, narrow)
     assert simulate(spoiled, studies=300, seed=0).coverage < 0.85
+    assert simulate(good, studies=300, seed=0).coverage > 0.9
     with pytest.raises(UserError):
         simulate(good, studies=0, seed=0)
